@@ -1,0 +1,49 @@
+# Everything a person types. The environment is made once, in .venv, with exact versions.
+PYTHON ?= python3
+BIN := .venv/bin
+TORCH := torch==2.13.0
+export HF_HUB_OFFLINE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without bytecode every worker would compile its imports anew, for ever.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test check chaos bench install clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
+
+.venv/made: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/made ## ingest real photos (or DIR=/some/folder) with the builtin models and search them
+	@$(BIN)/python tests/demo.py $(DIR)
+
+test: .venv/made ## the whole suite
+	$(BIN)/python -m pytest
+
+check: .venv/made ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+chaos: .venv/made ## the long form of the kill tests
+	INGESTD_CHAOS=50 $(BIN)/python -m pytest -q -s tests/chaos --timeout 5400
+
+bench: .venv/made ## speed, as ratios and figures
+	$(BIN)/python -m bench
+
+install: ## ingestctl and ingestd for this user, in an environment of their own
+	$(PYTHON) -m venv $(HOME)/.local/share/ingestd/venv
+	$(HOME)/.local/share/ingestd/venv/bin/pip install --quiet $(TORCH)
+	$(HOME)/.local/share/ingestd/venv/bin/pip install --quiet .
+	mkdir -p $(HOME)/.local/bin
+	ln -sf $(HOME)/.local/share/ingestd/venv/bin/ingestctl $(HOME)/.local/share/ingestd/venv/bin/ingestd $(HOME)/.local/bin/
+
+clean: ## remove the environment and the demo
+	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache

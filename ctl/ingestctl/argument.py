@@ -1,0 +1,109 @@
+"""What was typed, as the protocol wants it: absolute paths, dates with a zone, numbers in range."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from ingestctl.rpc import usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def absolute(path: str) -> bytes:
+    """The absolute path by its letters alone: no link is followed, nothing is touched, any bytes survive."""
+    return os.path.abspath(os.fsencode(path))
+
+
+def wire_path(path: str) -> str | dict[str, str]:
+    """An absolute path for a request: text, or base64 when its bytes are not UTF-8."""
+    raw = absolute(path)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        from base64 import b64encode
+
+        return {"b64": b64encode(raw).decode()}
+
+
+def sink(text: str) -> str:
+    """``jsonl:FILE`` with its file made absolute; everything else as it is."""
+    kind, colon, place = text.partition(":")
+    if kind == "jsonl" and colon and place:
+        return f"jsonl:{os.path.abspath(place)}"
+    return text
+
+
+def model(text: str) -> str:
+    """A model's folder, written ``./folder`` or ``~/folder``, made absolute: the daemon runs elsewhere."""
+    if text.startswith(("./", "../", "~/")):
+        return os.path.abspath(os.path.expanduser(text))
+    return text
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    try:
+        value = int(text.replace("_", "").replace(",", ""))
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def cooldown(text: str) -> str:
+    """``auto`` or seconds, for argparse."""
+    try:
+        good = text == "auto" or 0 <= float(text) < float("inf")
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number of seconds")
+    return text
+
+
+def since(text: str | None) -> str | None:
+    """The first moment of a year, month or day, or a moment; in RFC 3339, UTC."""
+    return None if text is None else _rfc3339(_moment(text, "--since")[0])
+
+
+def until(text: str | None) -> str | None:
+    """The last moment of a year, month or day (it is meant to be included), or a moment; in RFC 3339, UTC."""
+    return None if text is None else _rfc3339(_moment(text, "--until")[1])
+
+
+def _moment(text: str, option: str) -> tuple[datetime, datetime]:
+    """The first and the last moment that ``text`` names. Without a zone it is UTC, as in the photos themselves."""
+    from datetime import UTC, datetime, timedelta
+
+    parts = text.split("-")
+    try:
+        if len(parts) <= 3 and all(part.isdecimal() for part in parts) and len(parts[0]) == 4:
+            year, month, day = (int(part) for part in (*parts, "1", "1")[:3])
+            first = datetime(year, month, day, tzinfo=UTC)
+            if len(parts) == 1:
+                after = first.replace(year=year + 1)
+            elif len(parts) == 2:
+                after = first.replace(year=year + month // 12, month=month % 12 + 1)
+            else:
+                after = first + timedelta(days=1)
+            return first, after - timedelta(microseconds=1)
+        if len(text) < 16 or text[10] not in "Tt ":
+            raise ValueError
+        exact = datetime.fromisoformat(text)
+        exact = exact.astimezone(UTC) if exact.tzinfo else exact.replace(tzinfo=UTC)
+        return exact, exact
+    except (ValueError, OverflowError):
+        raise usage(
+            "that is no date",
+            operation="read",
+            object=f"{option} {text!r}",
+            remedy="write 2024, 2024-05, 2024-05-17 or 2024-05-17T18:30:00Z",
+        ) from None
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""One function per verb, named as the verb; beside it ``<verb>_arguments`` describes its argument line."""

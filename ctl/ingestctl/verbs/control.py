@@ -1,0 +1,175 @@
+"""Verbs that change something: ``pause``, ``resume``, ``stop``, ``wait``, ``retry``, ``remove``, ``shutdown``.
+
+Each returns when it has taken effect, says what is now true, and is no error when that was true before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from ingestctl import argument, rpc
+from ingestctl.text import clean, many
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+GONE_S = 15.0
+"""Seconds for the daemon's process to end after its answer to ``shutdown``."""
+
+_FINISHING = "waiting for the images in the model to finish …"
+
+
+def _one_or_all(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.epilog = f"examples:\n  ingestctl {verb}\n  ingestctl {verb} photos\n  ingestctl {verb} --all\n"
+    parser.add_argument("job", nargs="?", metavar="JOB", help="a job's name or uuid (default: the one active job)")
+    parser.add_argument("--all", action="store_true", help="every active job")
+
+
+def pause_arguments(parser: argparse.ArgumentParser) -> None:
+    _one_or_all(parser, "pause")
+
+
+def resume_arguments(parser: argparse.ArgumentParser) -> None:
+    _one_or_all(parser, "resume")
+
+
+def stop_arguments(parser: argparse.ArgumentParser) -> None:
+    _one_or_all(parser, "stop")
+
+
+def pause(args: argparse.Namespace) -> int:
+    return _change("pause", args)
+
+
+def resume(args: argparse.Namespace) -> int:
+    return _change("resume", args)
+
+
+def stop(args: argparse.Namespace) -> int:
+    return _change("stop", args)
+
+
+def _change(verb: str, args: argparse.Namespace) -> int:
+    from ingestctl.verbs.start import actor
+
+    if args.job and args.all:
+        raise rpc.usage(
+            "they exclude each other", operation=verb, object="a JOB and --all", remedy=f"ingestctl {verb} --all"
+        )
+    reply = rpc.call(verb, {"job": args.job, "all": args.all, "actor": actor()}, timeout=None, patience=_FINISHING)
+    for job in reply["jobs"]:
+        print(f"{clean(job['name'])}: {'' if job['changed'] else 'was already '}{job['status']}")
+    if not reply["jobs"]:
+        print(f"there is no job to {verb}", file=sys.stderr)
+    return rpc.EXIT_OK
+
+
+def wait_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "exit codes: 0 completed, 3 completed with failed files, 1 failed or stopped, 5 paused\n\n"
+        "example:\n  ingestctl start ~/Pictures && ingestctl wait && ingestctl search sunset\n"
+    )
+    parser.add_argument("job", nargs="?", metavar="JOB", help="a job's name or uuid (default: the newest)")
+
+
+class _Quiet:
+    def clear(self) -> None:
+        """Nothing is drawn."""
+
+
+def wait(args: argparse.Namespace) -> int:
+    from ingestctl.follow import exit_code, with_patience
+    from ingestctl.render import result_text
+
+    # Without a daemon at the start there is nothing to wait for; one that restarts meanwhile is waited for.
+    rpc.Connection().close()
+    try:
+        job: dict[str, Any] = with_patience(
+            lambda connection: connection.call("wait", {"job": args.job}, timeout=None), _Quiet()
+        )["job"]
+    except KeyboardInterrupt:
+        print("the job goes on; see it with: ingestctl status", file=sys.stderr)
+        return rpc.EXIT_INTERRUPTED
+    print(result_text(job))
+    return exit_code(job)
+
+
+def retry_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "A first word without a slash that is no file here is the JOB; write a file as ./file to be sure.\n\n"
+        "examples:\n  ingestctl retry\n  ingestctl retry photos --kind model\n  ingestctl retry ./IMG_0001.JPG\n"
+    )
+    parser.add_argument("words", nargs="*", metavar="[JOB] PATH", help="only these files (default: all that failed)")
+    parser.add_argument("--kind", help="only failures of this kind, as 'ingestctl failed' names it")
+
+
+def retry(args: argparse.Namespace) -> int:
+    words = list(args.words)
+    job = words.pop(0) if words and "/" not in words[0] and not os.path.isfile(words[0]) else None
+    retried, reply = 0, {}
+    for paths in _portions([argument.wire_path(path) for path in words]):
+        reply = rpc.call("retry", {"job": job, "kind": args.kind, "paths": paths}, timeout=None)
+        retried += reply["retried"]
+    print(f"{clean(reply['job']['name'])}: {many(retried, 'failed file')} to be tried again, {reply['job']['status']}")
+    return rpc.EXIT_OK
+
+
+def _portions(paths: list[Any]) -> list[list[Any]]:
+    """Paths in lists that each fit into one request, whatever ``xargs`` gave; one empty list for none."""
+    portions: list[list[Any]] = [[]]
+    room = rpc.MAX_LINE // 2
+    for path in paths:
+        # A byte is at most six characters of JSON.
+        cost = 6 * len(path["b64"] if isinstance(path, dict) else path.encode()) + 16
+        if cost > room and portions[-1]:
+            portions.append([])
+            room = rpc.MAX_LINE // 2
+        portions[-1].append(path)
+        room -= cost
+    return portions
+
+
+def remove_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example:\n  ingestctl stop photos && ingestctl remove photos\n"
+    parser.add_argument("job", metavar="JOB", help="a job's name or uuid; it must not run")
+
+
+def remove(args: argparse.Namespace) -> int:
+    reply = rpc.call("remove", {"job": args.job}, timeout=None, patience="removing …")
+    print(f"{clean(reply['name'])}: removed, {many(reply['freed_items'], 'item')} forgotten")
+    for kept in reply["kept"]:
+        print(f"  kept  {clean(kept)}")
+    return rpc.EXIT_OK
+
+
+def shutdown_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Running jobs go on by themselves when the daemon starts again (ingestctl start).\n"
+
+
+def shutdown(args: argparse.Namespace) -> int:
+    from ingestctl.daemon import gone
+
+    try:
+        connection = rpc.Connection()
+    except rpc.Away as away:
+        if not away.absent:
+            raise
+        # What was asked for is true already, and repeating a command is no error.
+        print("no daemon is running", file=sys.stderr)
+        return rpc.EXIT_OK
+    with connection:
+        reply = connection.call("shutdown", {}, timeout=None, patience=_FINISHING)
+        connection.drain(GONE_S)
+    if not gone(reply["pid"], GONE_S):
+        raise rpc.Failure(
+            f"its process {reply['pid']} is still there after {GONE_S:.0f} s",
+            operation="end",
+            object="the daemon",
+            remedy="see what it does with: ingestctl logs",
+            exit=rpc.EXIT_TEMPORARY,
+        )
+    print(f"the daemon (pid {reply['pid']}) has ended")
+    return rpc.EXIT_OK

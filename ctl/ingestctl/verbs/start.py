@@ -1,0 +1,167 @@
+"""``start``: make a job of sources, or find the job that they are and let it go on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ingestctl import argument, rpc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_EXAMPLES = """\
+examples:
+  ingestctl start                               start the daemon, show the jobs
+  ingestctl start ~/Pictures --follow           ingest a folder and look on; Ctrl-C leaves it running
+  ingestctl start ~/Pictures --limit 100        a hundred first; the rest by starting again without it
+  ingestctl start /a /b --name family --exclude '*/thumbs/*'
+  find /nas -name '*.jpg' -print0 | ingestctl start -0 - --name nas
+  ingestctl start ~/Pictures --sink qdrant --sink jsonl:photos.jsonl
+
+The same sources again find the same job: new and changed files are done, nothing is done twice.
+"""
+
+_OUTCOMES = {
+    "created": "created",
+    "resumed": "goes on",
+    "rescanning": "looks for new and changed files",
+    "running": "is at it already",
+}
+
+
+def start_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    number, text = argument.count, str
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="folders or files; - for a file list on stdin; none: just the daemon",
+    )
+    parser.add_argument(
+        "-0", dest="nul", action="store_true", help="paths on stdin end with NUL, as find -print0 writes"
+    )
+    parser.add_argument("--name", type=text, help="the job's name (default: from the sources)")
+    parser.add_argument("--describe", type=argument.model, metavar="MODEL", help="builtin, none, or a model's name")
+    parser.add_argument("--embed", type=argument.model, metavar="MODEL", help="builtin, none, or a model's name")
+    parser.add_argument("--batch-size", type=number, metavar="N", help="items per worker process")
+    parser.add_argument(
+        "--cooldown", type=argument.cooldown, metavar="S", help="seconds between worker processes, or auto"
+    )
+    parser.add_argument("--workers", type=number, metavar="N", help="worker processes at a time")
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument(
+        "--limit", type=number, metavar="N", help="only the first N files; a later start without it goes on"
+    )
+    limits.add_argument("--no-limit", action="store_true", help="all files, whatever an earlier start said")
+    parser.add_argument("--include", action="append", metavar="GLOB", help="only files like this; may be repeated")
+    parser.add_argument(
+        "--exclude", action="append", metavar="GLOB", help="no files or folders like this; may be repeated"
+    )
+    parser.add_argument(
+        "--sink", action="append", metavar="SINK", help="qdrant, jsonl or jsonl:FILE; may be repeated (default: both)"
+    )
+    parser.add_argument("--follow", action="store_true", help="show progress until the job rests, exit with its result")
+
+
+def start(args: argparse.Namespace) -> int:
+    if not args.sources:
+        return _only_the_daemon(args)
+    params: dict[str, Any] = {
+        key: getattr(args, key)
+        for key in ("name", "describe", "embed", "batch_size", "cooldown", "workers", "limit", "no_limit")
+    }
+    params |= {"include": args.include, "exclude": args.exclude, "actor": actor()}
+    params["sinks"] = None if args.sink is None else [argument.sink(sink) for sink in args.sink]
+    params |= _sources(args)
+    # A request that cannot be sent should not leave a daemon behind.
+    rpc.request("start", params, 1)
+    _have_daemon()
+    # The daemon lets a child look at the sources first; a disk that must spin up takes its time.
+    reply = rpc.call("start", params, timeout=None, patience="the daemon is looking at the sources …")
+    _tell(reply)
+    job = reply["job"]
+    if args.follow:
+        from ingestctl.follow import follow
+
+        return follow(job["uuid"], job)
+    print("look on with: ingestctl status --watch", file=sys.stderr)
+    return rpc.EXIT_OK
+
+
+def actor() -> str:
+    """Who asks, for the job's history."""
+    import os
+
+    name = os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid {os.getuid()}"
+    return name.encode("ascii", "replace").decode()
+
+
+def _sources(args: argparse.Namespace) -> dict[str, Any]:
+    if "-" not in args.sources:
+        if args.nul:
+            raise rpc.usage(
+                "-0 is about a file list on stdin",
+                operation="start",
+                object="these sources",
+                remedy="find DIR -print0 | ingestctl start -0 -",
+            )
+        return {"sources": [argument.wire_path(source) for source in args.sources]}
+    if len(args.sources) > 1:
+        raise rpc.usage(
+            "a file list on stdin is a job of its own",
+            operation="start",
+            object="- together with other sources",
+            remedy="start them one after the other, or write a folder called - as ./-",
+        )
+    from ingestctl.spool import spool
+    from ingestctl.text import many
+
+    if sys.stdin.isatty():
+        print("reading paths from the terminal, one a line; Ctrl-D ends", file=sys.stderr)
+    place, digest, total = spool(sys.stdin.buffer, nul=args.nul)
+    print(f"read {many(total, 'path')} from stdin", file=sys.stderr)
+    return {"list_file": place, "list_sha256": digest}
+
+
+def _have_daemon() -> bool:
+    from ingestctl.daemon import ensure
+
+    started = ensure()
+    if started:
+        words = "started the daemon: it goes on when this terminal closes, but does not come back after a reboot"
+        print(f"{words} (then: ingestctl start)", file=sys.stderr)
+    return started
+
+
+def _only_the_daemon(args: argparse.Namespace) -> int:
+    given = [key for key, value in vars(args).items() if key not in ("sources", "color") and value]
+    if given:
+        raise rpc.usage(
+            "there is no source",
+            operation="start",
+            object=f"a job with --{given[0].replace('_', '-')}",
+            remedy="ingestctl start FOLDER",
+        )
+    from ingestctl.verbs.status import show_status
+
+    if not _have_daemon():
+        print("the daemon is running already", file=sys.stderr)
+    show_status(rpc.call("status", {}), args)
+    return rpc.EXIT_OK
+
+
+def _tell(reply: dict[str, Any]) -> None:
+    from ingestctl.text import clean
+
+    job = reply["job"]
+    print(f"{clean(job['name'])}: {_OUTCOMES.get(reply['outcome'], clean(reply['outcome']))}")
+    for source in job["sources"]:
+        print(f"  source  {clean(source)}")
+    for sink in job["sinks"]:
+        print(f"  {clean(sink['name']):<7} {clean(sink['place'])}")
+    sys.stdout.flush()
+    for note in reply["notes"]:
+        print(f"Note: {clean(note)}", file=sys.stderr)

@@ -1,0 +1,69 @@
+"""``status``: the verb that is typed most, so this path imports least."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ingestctl import rpc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+_EXAMPLES = """\
+examples:
+  ingestctl status                 every job that is not over, or the newest
+  ingestctl status photos          one job
+  ingestctl status --watch         live, until Ctrl-C
+  ingestctl status --json | jq '.jobs[0].counts'
+"""
+
+
+def status_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    parser.add_argument("job", nargs="?", metavar="JOB", help="a job's name or uuid (default: all)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="the daemon's whole reply as one JSON document")
+    how.add_argument("--watch", action="store_true", help="draw it anew each second")
+
+
+def status(args: argparse.Namespace) -> int:
+    if args.watch:
+        from ingestctl.watch import watch
+
+        return watch(args.job, args.color)
+    show_status(_reply(args.job), args)
+    return rpc.EXIT_OK
+
+
+def show_status(reply: dict[str, Any], args: argparse.Namespace) -> None:
+    """Print a status reply as ``--json`` and ``--color`` say."""
+    if getattr(args, "json", False):
+        print(json.dumps(reply))
+        return
+    from ingestctl.render import status_lines
+    from ingestctl.text import paint_for
+
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    print("\n".join(status_lines(reply, paint_for(sys.stdout, args.color), plain=plain)))
+
+
+def _reply(job: str | None) -> dict[str, Any]:
+    try:
+        return rpc.call("status", {"job": job})
+    except rpc.Away as away:
+        if not away.absent:
+            raise
+    from ingestctl.daemon import oneshot
+
+    reply = oneshot("status")
+    print("no daemon is running: this is what the ledger holds; start it with: ingestctl start", file=sys.stderr)
+    if job is not None:
+        reply["jobs"] = [known for known in reply["jobs"] if job in (known["name"], known["uuid"])][:1]
+        if not reply["jobs"]:
+            raise rpc.Failure(
+                "there is no such job", operation="show", object=f"job {job}", remedy="list them with: ingestctl status"
+            )
+    return reply

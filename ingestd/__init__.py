@@ -1,0 +1,20 @@
+"""ingestd: point it at a folder; every image in it ends up described, embedded and searchable.
+
+The rooms, from the bottom up. A layer may import the ones above it in this list, never the ones below:
+
+====================  ==========================================================================================
+0 words               ``errors`` (kinds that decide), ``paths`` (where things lie), ``jobs`` (the state tables),
+                      ``protocol`` (``wire`` framing, ``control`` client⇄daemon, ``work`` daemon⇄children)
+1 policy, pure        ``config``, ``supervisor.decide``, ``supervisor.view``: no clock, no OS, no I/O
+2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (readings, clocks),
+                      ``supervisor.children`` (starts, watches and ends child processes)
+3 conduct             ``supervisor.run`` (performs what ``decide`` returns), ``control`` (the socket's verbs)
+4 root                ``daemon``, ``__main__``: configuration, signals, one task group, exit codes
+children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``; nobody imports them
+====================  ==========================================================================================
+
+The client ``ingestctl`` lives in ``ctl/`` and uses the standard library alone.
+``tests/test_layers.py`` keeps this true. This file imports nothing, so that a child starts in milliseconds.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,239 @@
+"""The verb ``start``: resolve the sources, find the job that they are or make it, and say what became of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import uuid
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio
+import msgspec
+
+from ingestd.config import JobSpec, SinkSpec, check_spec, parse_sinks
+from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured, Unavailable
+from ingestd.jobs import JobEvent
+from ingestd.ledger import jobs
+from ingestd.protocol import control as c
+from ingestd.protocol import work
+from ingestd.rows import JobRow, RootRef
+from ingestd.supervisor import words as w
+from ingestd.supervisor.children import Ending
+
+if TYPE_CHECKING:
+    from ingestd.control.verbs import Verbs
+
+ROOTS_S: Final = 10.0
+"""Seconds for a source to answer: a dead mount never does."""
+
+SETTLE_S: Final = 3.0
+"""Seconds that ``start`` waits for the models to be resolved, so that a plain mistake is told at once."""
+
+
+async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
+    """See ``protocol.control.Start``. Raises ``IngestError`` with the way on for whatever cannot be done."""
+    if bool(params.sources) == bool(params.list_file):
+        raise IngestError(
+            "give folders, or a list of files, and not both", operation="start", object="a job",
+            remedy="ingestctl start FOLDER, or: find … | ingestctl start -", exit=EXIT_USAGE,
+        )  # fmt: skip
+    found = await _resolve_roots(verbs, params)
+    s = verbs.supervisor
+    root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in found]))
+    refs = [RootRef(ident, source.only) for ident, source in zip(root_ids, found, strict=True)]
+    known = _known(verbs, params, refs)
+    if known is not None:
+        return await _again(verbs, params, known)
+    return await _new(verbs, params, refs, found)
+
+
+class Source(NamedTuple):
+    """A resolved source: its folder, and a file name where it is one file of that folder."""
+
+    path: bytes
+    device: int
+    fs: str
+    only: bytes | None = None
+
+
+async def _resolve_roots(verbs: Verbs, params: c.Start) -> list[Source]:
+    """Canonical (path, device, file system) of each source, by a walker child: a dead mount must not block us."""
+    if params.list_file:
+        return [Source(b"/", 0, "")]
+    answer: list[work.RootsResolved] = []
+    ended = anyio.Event()
+    endings: list[Ending] = []
+
+    def said(message: Any) -> None:
+        if isinstance(message, work.RootsResolved):
+            answer.append(message)
+
+    def end(ending: Ending) -> None:
+        endings.append(ending)
+        ended.set()
+
+    paths = [c.path_bytes(source) for source in params.sources]
+    child = verbs.supervisor.children.start("walker", "roots", said, end)
+    child.send(work.ResolveRoots(paths))
+    with anyio.move_on_after(ROOTS_S):
+        await ended.wait()
+    names = ", ".join(c.shown(path)[0] for path in paths)
+    if not answer:
+        child.kill()
+        why = endings[0].cause() if endings else f"it did not answer within {ROOTS_S:.0f} seconds"
+        raise Unavailable(
+            why, operation="read", object=names, remedy="Check that the disk or the network share is there"
+        )
+    bad = next((root for root in answer[0].roots if root.error), None)
+    if bad is not None:
+        raise IngestError(
+            bad.error, operation="read", object=c.shown(bad.path)[0],
+            remedy="Give a folder that exists and that the daemon's user may read", exit=EXIT_USAGE,
+        )  # fmt: skip
+    return [
+        Source(root.path, root.device, root.fs)
+        if root.is_dir
+        else Source(os.path.dirname(root.path), root.device, root.fs, os.path.basename(root.path))
+        for root in answer[0].roots
+    ]
+
+
+def _known(verbs: Verbs, params: c.Start, refs: list[RootRef]) -> JobRow | None:
+    """The job that this request means: by its name, else by its set of roots or its list."""
+    s = verbs.supervisor
+    living = [row for row in s.rows.values() if s.view.jobs[row.id].status != "stopped"]
+    if params.name is not None:
+        named = [row for row in living if row.name == params.name]
+        if named and not _same_source(named[0], params, refs):
+            raise IngestError(
+                "a job of that name has other sources", operation="start", object=f"the job {params.name}",
+                remedy="Give another --name", exit=EXIT_USAGE,
+            )  # fmt: skip
+        return named[0] if named else None
+    same = [row for row in living if _same_source(row, params, refs)]
+    return same[-1] if same else None
+
+
+def _same_source(row: JobRow, params: c.Start, refs: list[RootRef]) -> bool:
+    if params.list_file is not None:
+        return row.spec.list_sha256 == params.list_sha256
+    return row.spec.list_sha256 is None and set(row.roots) == set(refs)
+
+
+def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[str]]:
+    """The request with the settings filled in; sinks; notes for the person."""
+    settings = verbs.settings
+    spec = JobSpec(
+        describe=params.describe or settings["describe"],
+        embed=params.embed or settings["embed"],
+        batch_size=params.batch_size if params.batch_size is not None else int(settings["batch_size"]),
+        cooldown=params.cooldown or settings["cooldown"],
+        workers=params.workers if params.workers is not None else int(settings["workers"]),
+        limit=params.limit,
+        include=tuple(params.include or ()),
+        exclude=tuple(params.exclude or ()),
+        list_file=params.list_file,
+        list_sha256=params.list_sha256,
+    )
+    check_spec(spec)
+    sinks = parse_sinks(params.sinks if params.sinks is not None else settings["sinks"].split(","))
+    notes = []
+    if spec.embed == "none" and any(sink.kind == "qdrant" for sink in sinks):
+        if params.sinks is not None:
+            raise Misconfigured(
+                "a recipe without an embedding has no vectors to put into it",
+                operation="use", object="the sink qdrant",
+                remedy="Give --embed builtin, or leave --sink qdrant out", exit=EXIT_USAGE,
+            )  # fmt: skip
+        sinks = [sink for sink in sinks if sink.kind != "qdrant"]
+        notes.append("without an embedding there is nothing to search: results go to the other sinks alone")
+    return spec, sinks, notes
+
+
+async def _new(verbs: Verbs, params: c.Start, refs: list[RootRef], found: list[Source]) -> c.StartReply:
+    s = verbs.supervisor
+    spec, sinks, notes = _spec(verbs, params)
+    ident, now = str(uuid.uuid4()), s.clocks.wall_ms()
+    name = params.name or _name_for(verbs, params, found)
+
+    def change(db: sqlite3.Connection) -> JobRow:
+        return jobs.add(
+            db, uuid=ident, name=name, refs=refs, spec=spec, sinks=sinks, actor=params.actor, now=now
+        )  # fmt: skip
+
+    row = await s.ledger.write(change)
+    await s.keep_job_file(row, [source.path for source in found], [source.only for source in found])
+    await s.know(row.id)
+    return await _reply(verbs, "created", row.id, notes)
+
+
+def _name_for(verbs: Verbs, params: c.Start, found: list[Source]) -> str:
+    """The last part of the first source's path, made unique; ``list-<sha8>`` for a list."""
+    if params.list_sha256:
+        base = f"list-{params.list_sha256[:8]}"
+    else:
+        text = (found[0].only or found[0].path).rstrip(b"/").rpartition(b"/")[2].decode("utf-8", "replace")
+        base = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "job"
+    s = verbs.supervisor
+    taken = {row.name for row in s.rows.values() if s.view.jobs[row.id].status != "stopped"}
+    names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> c.StartReply:
+    """A known job goes on: changed settings are stored, a new walk is owed, and it takes its turn."""
+    s = verbs.supervisor
+    old = row.spec
+    for kind, asked, stored in (("--describe", params.describe, old.describe), ("--embed", params.embed, old.embed)):
+        if asked is not None and asked != stored:
+            raise IngestError(
+                f"{kind} {asked} was asked, but the job was made with {stored}", operation="change",
+                object=f"the job {row.name}", remedy=f"Leave {kind} out, or give --name for a second job",
+                exit=EXIT_USAGE,
+            )  # fmt: skip
+    given = {
+        "batch_size": params.batch_size,
+        "cooldown": params.cooldown,
+        "workers": params.workers,
+        "include": tuple(params.include) if params.include is not None else None,
+        "exclude": tuple(params.exclude) if params.exclude is not None else None,
+        "list_file": params.list_file,
+    }
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    # A start without --limit goes on past an earlier one: that is what a limit is for.
+    changes["limit"] = params.limit
+    spec = msgspec.structs.replace(old, **changes)
+    check_spec(spec)
+    sinks = parse_sinks(params.sinks) if params.sinks is not None else list(row.sinks)
+    view = s.view.jobs[row.id]
+    before, now = view.status, s.clocks.wall_ms()
+    await s.ledger.write(lambda db: jobs.change_request(db, row.id, spec, sinks, now))
+    await s.know(row.id)
+    event: JobEvent = "resume" if before in ("paused", "waiting") else "more"
+    s.post(w.Asked(row.id, event, params.actor))
+    outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
+    return await _reply(verbs, outcome, row.id, [])
+
+
+async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.StartReply:
+    """Wait a moment for the models to be resolved; a job that failed at once is told as the error that it is."""
+    s = verbs.supervisor
+    settled = anyio.Event()
+    s.post_and(settled.set)
+    await settled.wait()
+    with anyio.move_on_after(SETTLE_S):
+        await s.until(lambda: s.view.jobs[job].resolved or s.view.jobs[job].status != "running")
+    view = s.view.jobs[job]
+    if view.status == "failed":
+        if outcome == "created" and not view.resolved:
+            # Nothing came of it yet: left behind, it would only be in the way of the mended command.
+            await s.remove(s.rows[job])
+        raise Misconfigured(
+            view.reason, operation="run", object=f"the job {view.name}",
+            remedy="Change what it says, then start again",
+        )  # fmt: skip
+    if view.status == "queued":
+        running = next((other.name for other in s.view.jobs.values() if other.status == "running"), None)
+        notes = [*notes, f"it waits its turn behind {running}"] if running else notes
+    return c.StartReply(outcome, await verbs.status(job), notes)

@@ -1,0 +1,113 @@
+"""A job in words and numbers: what the ledger holds, and what is happening now where a supervisor is at hand."""
+
+from __future__ import annotations
+
+from ingestd.ledger.report import JobFacts
+from ingestd.protocol import control as c
+from ingestd.supervisor.run import Supervisor
+from ingestd.supervisor.view import JobView, SinkView
+
+
+def job_status(facts: JobFacts, live: Supervisor | None) -> c.JobStatus:
+    """Everything that ``status`` shows of one job. Without ``live``, nothing is running by definition."""
+    row, tally = facts.row, facts.tally
+    view = live.view.jobs.get(row.id) if live else None
+    status = view.status if view else row.status
+    settled = tally.done + tally.failed
+    pace = live.paces.get(row.id) if live and status == "running" else None
+    rate = pace.rate() if pace else None
+    eta = pace.eta(tally.open) if pace else None
+    committed = tally.committed
+    now_ms = live.clocks.wall_ms() if live else None
+    return c.JobStatus(
+        id=row.id,
+        uuid=row.uuid,
+        name=row.name,
+        status=status,
+        reason=view.reason if view else row.reason,
+        actor=row.actor,
+        until=row.until / 1000 if row.until else None,
+        phase=phase_of(view, live) if view and live else _phase_at_rest(facts),
+        sources=facts.sources,
+        created=row.created / 1000,
+        changed=row.changed / 1000,
+        counts=c.Counts(
+            tally.found,
+            tally.skipped,
+            tally.pending,
+            tally.running,
+            tally.suspect,
+            tally.done,
+            tally.failed,
+            tally.gone,
+        ),
+        reused=tally.reused,
+        percent=100 * settled / tally.found if tally.found else None,
+        so_far=facts.scan.state in ("running", "owed", "none"),
+        rate_per_hour=rate * 3600 if rate else None,
+        eta=c.Eta(*eta) if eta else None,
+        last_commit_age=max(0.0, (now_ms - committed) / 1000) if committed and now_ms else None,
+        scan=facts.scan,
+        steps=[
+            c.StepStatus(s.step.kind, str(s.step.spec.get("model", "")), s.step.fingerprint, s.done, s.failed)
+            for s in facts.steps
+        ],
+        sinks=_sinks(facts, view, live),
+        workers=_workers(row.id, live),
+        last_failure=facts.last_failure,
+        last_items=[facts.last_done] if facts.last_done else [],
+        limit=row.spec.limit,
+        batch_size=row.spec.batch_size,
+        cooldown=row.spec.cooldown,
+    )
+
+
+def phase_of(view: JobView, live: Supervisor) -> str:
+    """What happens now, in two words; the status itself where nothing does."""
+    workers = live.view.workers_of(view.id)
+    if view.status == "waiting" and view.lagging and view.retry_at is None:
+        return "delivering"
+    if view.status != "running":
+        return "winding down" if workers else view.status
+    if not view.resolved:
+        return "resolving models"
+    if any(worker.state == "ready" and worker.window for worker in workers):
+        return "scanning and working" if view.walking else "working"
+    if any(worker.state == "starting" for worker in workers):
+        return "loading models"
+    return "scanning" if view.walking else "delivering" if view.lagging else "working"
+
+
+def _phase_at_rest(facts: JobFacts) -> str:
+    return "daemon not running" if facts.row.status in ("queued", "running", "waiting") else facts.row.status
+
+
+def _sinks(facts: JobFacts, view: JobView | None, live: Supervisor | None) -> list[c.SinkStatus]:
+    found = []
+    for sink in facts.row.sinks:
+        cursor = facts.cursors[sink.name].seq if sink.name in facts.cursors else 0
+        lag = max(0, facts.tally.feed_seq - cursor)
+        place = sink.place or ""
+        if live and facts.row.id in live.rows and (facts.steps or sink.kind == "jsonl"):
+            place = live.sinks.place_of(facts.row.id, sink)
+        now = view.sinks.get(sink.name) if view else None
+        message = now.message if now else ""
+        found.append(c.SinkStatus(sink.name, sink.kind, place, cursor, lag, _sink_state(now, lag), message))
+    return found
+
+
+def _sink_state(sink: SinkView | None, lag: int) -> str:
+    if sink is None or sink.state == "off":
+        return "trouble" if sink and sink.message else "stopped" if sink is None or lag else "idle"
+    if sink.message:
+        return "trouble"
+    return "delivering" if lag else "idle"
+
+
+def _workers(job: int, live: Supervisor | None) -> list[c.WorkerStatus]:
+    if live is None:
+        return []
+    return [
+        c.WorkerStatus(live.pid_of(w.id) or 0, live.batch_of(w.id), w.state, w.given, len(w.window))
+        for w in live.view.workers_of(job)
+    ]

@@ -1,0 +1,278 @@
+"""One handler a verb. A handler returns when what was asked has taken effect, and says what is now true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import psutil
+
+from ingestd import __version__
+from ingestd.config import Settings
+from ingestd.control.search import find
+from ingestd.control.start import start
+from ingestd.control.status import job_status
+from ingestd.errors import EXIT_USAGE, IngestError
+from ingestd.jobs import JobEvent
+from ingestd.ledger import items, jobs, report
+from ingestd.ledger.report import JobFacts
+from ingestd.protocol import control as c
+from ingestd.supervisor import words as w
+from ingestd.supervisor.run import Supervisor
+
+RESTING = ("completed", "failed", "stopped", "paused")
+ACTIVE = ("queued", "running", "waiting", "paused")
+
+
+class Verbs:
+    """The handlers, with what they need at hand. ``stop`` is called to begin the daemon's shutdown."""
+
+    def __init__(self, supervisor: Supervisor, settings: Settings, stop: Callable[[], Awaitable[None]]) -> None:
+        self.supervisor = supervisor
+        self.settings = settings
+        self._stop = stop
+        self._started = supervisor.clocks.wall_ms() / 1000
+        self._process = psutil.Process()
+        self._listeners: set[Any] = set()
+        supervisor.on_change = self._changed
+
+    def handlers(self) -> dict[str, Callable[[Any], Awaitable[c.Reply]]]:
+        """Every verb that answers once, by name."""
+        return {name: getattr(self, f"handle_{name}") for name in c.VERBS if name != "subscribe"}
+
+    # ---------------------------------------------------------------------------------------------------- choosing jobs
+
+    async def facts(self) -> list[JobFacts]:
+        """Every job as the ledger has it, newest first."""
+        return await self.supervisor.ledger.read(report.facts)
+
+    def _status_of(self, facts: JobFacts) -> str:
+        view = self.supervisor.view.jobs.get(facts.row.id)
+        return view.status if view else facts.row.status
+
+    async def one(self, name: str | None, operation: str) -> JobFacts:
+        """The job of this name or uuid (a unique beginning will do), or the newest. Raises when there is none."""
+        known = await self.facts()
+        if name is None:
+            if known:
+                return known[0]
+            raise IngestError(
+                "there is none yet", operation=operation, object="a job", remedy="Begin one: ingestctl start FOLDER"
+            )
+        return self._named(known, name, operation)
+
+    def _named(self, known: list[JobFacts], name: str, operation: str) -> JobFacts:
+        exact = [f for f in known if name in (f.row.name, f.row.uuid)]
+        living = [f for f in exact if self._status_of(f) != "stopped"]
+        found = living or exact[:1] or [f for f in known if len(name) >= 4 and f.row.uuid.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(f.row.name for f in known) or "none yet"
+        raise IngestError(
+            "no job has that name" if not found else "several jobs begin so",
+            operation=operation, object=f"the job {name}", remedy=f"The jobs are: {names}", exit=EXIT_USAGE,
+        )  # fmt: skip
+
+    async def several(self, name: str | None, every: bool, operation: str) -> list[JobFacts]:
+        """The job named; or all active ones; or the one active job. Raises with the choices when there are several."""
+        known = await self.facts()
+        if name is not None:
+            return [self._named(known, name, operation)]
+        active = [f for f in known if self._status_of(f) in ACTIVE]
+        if every or len(active) == 1:
+            return active
+        if not active:
+            if len(known) == 1:
+                return known
+            raise IngestError(
+                "no job is active", operation=operation, object="a job", remedy="ingestctl status lists them"
+            )
+        names = ", ".join(f.row.name for f in active)
+        raise IngestError(
+            "several jobs are active", operation=operation, object="a job",
+            remedy=f"Name one of {names}, or give --all", exit=EXIT_USAGE,
+        )  # fmt: skip
+
+    async def status(self, job: int) -> c.JobStatus:
+        """One job's status, as it is now."""
+        return next(job_status(f, self.supervisor) for f in await self.facts() if f.row.id == job)
+
+    # ------------------------------------------------------------------------------------------------------- the verbs
+
+    async def handle_hello(self, params: c.Hello) -> c.HelloReply:
+        return c.HelloReply(c.PROTOCOL, __version__, os.getpid())
+
+    async def handle_start(self, params: c.Start) -> c.StartReply:
+        return await start(self, params)
+
+    async def handle_status(self, params: c.Status) -> c.StatusReply:
+        known = await self.facts()
+        if params.job is not None:
+            known = [self._named(known, params.job, "show")]
+        return c.StatusReply(self._daemon(), [job_status(f, self.supervisor) for f in known])
+
+    def _daemon(self) -> c.DaemonStatus:
+        places = self.supervisor.places
+        size = sum(
+            os.stat(f"{places.ledger}{s}").st_size for s in ("", "-wal") if os.path.exists(f"{places.ledger}{s}")
+        )
+        memory = self._process.memory_info().rss
+        return c.DaemonStatus(
+            os.getpid(), __version__, self._started, str(places.state), str(places.log_file), size, memory
+        )
+
+    async def handle_pause(self, params: c.Pause) -> c.ChangeReply:
+        return await self._move(params, "pause", "pause")
+
+    async def handle_resume(self, params: c.Resume) -> c.ChangeReply:
+        return await self._move(params, "resume", "resume")
+
+    async def handle_stop(self, params: c.Stop) -> c.ChangeReply:
+        return await self._move(params, "stop", "stop")
+
+    async def _move(self, params: c.Pause | c.Resume | c.Stop, event: JobEvent, operation: str) -> c.ChangeReply:
+        s = self.supervisor
+        chosen = await self.several(params.job, params.all, operation)
+        before = {f.row.id: self._status_of(f) for f in chosen}
+        for facts in chosen:
+            s.post(w.Asked(facts.row.id, event, params.actor))
+        with anyio.CancelScope(shield=True):
+            settled = anyio.Event()
+            s.post_and(settled.set)
+            await settled.wait()
+        if event != "resume":
+            await s.until(
+                lambda: all(s.view.quiet(f.row.id) or self._status_of(f) in ("running", "completed") for f in chosen)
+            )
+        await s.ledger.write(lambda _: None)  # what was said is durable before it is said to the client
+        changes = []
+        for facts in chosen:
+            status = self._status_of(facts)
+            changes.append(c.JobChange(facts.row.name, facts.row.uuid, status, status != before[facts.row.id]))
+        return c.ChangeReply(changes)
+
+    async def handle_wait(self, params: c.Wait) -> c.WaitReply:
+        facts = await self.one(params.job, "wait for")
+        s = self.supervisor
+        await s.until(lambda: self._status_of(facts) in RESTING and s.view.quiet(facts.row.id))
+        return c.WaitReply(await self.status(facts.row.id))
+
+    async def handle_summary(self, params: c.Summary) -> c.SummaryReply:
+        facts = await self.one(params.job, "sum up")
+        now = self.supervisor.clocks.wall_ms()
+        slow = await self.supervisor.ledger.browse(lambda db: report.summary(db, facts.row.id, now))
+        ended = facts.tally.done + facts.tally.failed
+        rate = facts.tally.done / ended if ended else None
+        return c.SummaryReply(
+            job_status(facts, self.supervisor), rate, slow.contents, slow.attempts, slow.active_s, slow.phases,
+            slow.failures, slow.batches,
+        )  # fmt: skip
+
+    async def handle_failed(self, params: c.Failed) -> c.FailedReply:
+        facts = await self.one(params.job, "list the failures of")
+        rows, following = await self.supervisor.ledger.browse(
+            lambda db: report.failed_page(db, facts.row.id, params.kind, params.after, params.limit)
+        )
+        return c.FailedReply(facts.row.name, facts.tally.failed, rows, following)
+
+    async def handle_show(self, params: c.Show) -> c.ShowReply:
+        path = c.path_bytes(params.path)
+        only = (await self.one(params.job, "show")).row.id if params.job else None
+        found = await self.supervisor.ledger.browse(lambda db: report.show(db, path))
+        shown = [item for job, item in found if only in (None, job)]
+        if not shown:
+            raise IngestError(
+                "no job knows it", operation="show", object=c.shown(path)[0],
+                remedy="Give the path of a file below a job's folder; ingestctl status lists the folders",
+            )  # fmt: skip
+        return c.ShowReply(shown)
+
+    async def handle_retry(self, params: c.Retry) -> c.RetryReply:
+        facts = await self.one(params.job, "retry")
+        s, job = self.supervisor, facts.row.id
+        if self._status_of(facts) == "stopped":
+            raise IngestError(
+                "it was stopped for good", operation="retry", object=f"the job {facts.row.name}",
+                remedy="Start its folder again: a new job reuses what this one made",
+            )  # fmt: skip
+        only = None
+        if params.paths:
+            paths = [c.path_bytes(path) for path in params.paths]
+            found = await s.ledger.browse(lambda db: [hit for path in paths for hit in report.items_at(db, path)])
+            only = frozenset(item for item, of in found if of == job)
+        retried, after = 0, 0
+        while True:
+            start_at, recipe = after, s.recipes[job]
+            count, following, tally = await s.ledger.write(
+                lambda db: (*items.retry(db, job, recipe, start_at, params.kind, only), jobs.tally(db, job))  # noqa: B023
+            )
+            retried += count
+            if following is None:
+                break
+            after = following
+        s.post(w.Tallied(job, tally))
+        if retried:
+            s.post(w.Asked(job, "more", ""))
+        done = anyio.Event()
+        s.post_and(done.set)
+        await done.wait()
+        return c.RetryReply(await self.status(job), retried)
+
+    async def handle_search(self, params: c.Search) -> c.SearchReply:
+        return await find(self, params)
+
+    async def handle_remove(self, params: c.Remove) -> c.RemoveReply:
+        facts = await self.one(params.job, "remove")
+        s, row = self.supervisor, facts.row
+        if self._status_of(facts) not in ("completed", "failed", "stopped") or not s.view.quiet(row.id):
+            raise IngestError(
+                f"it is {self._status_of(facts)}", operation="remove", object=f"the job {row.name}",
+                remedy=f"First: ingestctl stop {row.name}",
+            )  # fmt: skip
+        return await s.remove(row)
+
+    async def handle_config(self, params: c.Config) -> c.ConfigReply:
+        return c.ConfigReply([c.ConfigRow(key, s.value, s.source) for key, s in self.settings.values.items()])
+
+    async def handle_logs(self, params: c.Logs) -> c.LogsReply:
+        return c.LogsReply(str(self.supervisor.places.log_file))
+
+    async def handle_shutdown(self, params: c.Shutdown) -> c.ShutdownReply:
+        await self._stop()
+        return c.ShutdownReply(os.getpid())
+
+    # ------------------------------------------------------------------------------------------------------- the stream
+
+    def _changed(self, job: int) -> None:
+        for listener in self._listeners:
+            listener(job)
+
+    async def stream_subscribe(self, params: c.Subscribe, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        """Snapshots of jobs as they change, four a second at most: a slow client gets fewer, never a backlog."""
+        only = (await self.one(params.job, "follow")).row.id if params.job else None
+        dirty: set[int] = set()
+        woken = anyio.Event()
+
+        def listener(job: int) -> None:
+            if only in (None, job):
+                dirty.add(job)
+                woken.set()
+
+        self._listeners.add(listener)
+        try:
+            known = [f for f in await self.facts() if only in (None, f.row.id)]
+            await send({"result": c.SubscribeReply([job_status(f, self.supervisor) for f in known])})
+            while True:
+                await woken.wait()
+                woken = anyio.Event()
+                jobs_now, now = set(dirty), self.supervisor.clocks.wall_ms() / 1000
+                dirty.clear()
+                for facts in await self.facts():
+                    if facts.row.id in jobs_now:
+                        event = c.Event("job", now, job_status(facts, self.supervisor))
+                        await send({"jsonrpc": "2.0", "method": "event", "params": event})
+                await anyio.sleep(0.25)
+        finally:
+            self._listeners.discard(listener)

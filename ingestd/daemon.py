@@ -1,0 +1,121 @@
+"""The composition root: folders, lock, log, ledger, supervisor and socket put together; signals; one task group."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from pathlib import Path
+
+import anyio
+from structlog.typing import FilteringBoundLogger
+
+from ingestd import __version__
+from ingestd.config import Settings
+from ingestd.control.server import Server
+from ingestd.control.verbs import Verbs
+from ingestd.errors import IngestError, Misconfigured
+from ingestd.host.clocks import SystemClocks
+from ingestd.host.disk import NETWORK_FS, file_system
+from ingestd.ledger import jobs
+from ingestd.ledger.ledger import Ledger
+from ingestd.logs import open_log
+from ingestd.paths import Places
+from ingestd.supervisor.run import Supervisor
+
+
+def prepare(places: Places) -> None:
+    """Make the folders, for this user alone. Raises ``Misconfigured`` where that cannot be, or on a network share."""
+    for folder in (places.state, places.run, places.log):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured(
+                error.strerror or str(error), operation="create", object=f"the folder {folder}",
+                remedy="Give the daemon's user the right to write there, or set INGESTD_HOME to another folder",
+            ) from error  # fmt: skip
+    kind = file_system(places.state)
+    if kind in NETWORK_FS:
+        raise Misconfigured(
+            f"it lies on a network file system ({kind}), where a database's locks do not hold",
+            operation="keep the state in", object=str(places.state),
+            remedy="Set INGESTD_HOME to a folder on a local disk; the photos themselves may lie anywhere",
+        )  # fmt: skip
+
+
+def take_lock(places: Places) -> int:
+    """Hold the state folder for this process; returns the descriptor. Raises naming the daemon that holds it."""
+    path = places.state / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise IngestError(
+            f"another ingestd holds it (pid {pid})", operation="use", object=f"the state folder {places.state}",
+            remedy="Talk to that one with ingestctl, or end it: ingestctl shutdown",
+        ) from None  # fmt: skip
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+async def serve(places: Places, settings: Settings, *, terminal: bool) -> None:
+    """Run the daemon until it is told to end. Raises ``IngestError`` when it cannot begin."""
+    prepare(places)
+    lock = take_lock(places)
+    log = open_log(places.log_file, settings["log_level"], terminal)
+    clocks = SystemClocks()
+    ledger = Ledger(places.ledger, clocks.wall_ms())
+    for note in ledger.notes:
+        log.warning("ledger", note=note)
+    try:
+        now, pid = clocks.wall_ms(), os.getpid()
+        epoch = await ledger.write(lambda db: jobs.begin_epoch(db, now, pid, __version__))
+        supervisor = Supervisor(ledger, places, clocks, log, epoch)
+        await supervisor.load()
+        log.info("started", pid=pid, version=__version__, state=str(places.state), epoch=epoch)
+        await _conduct(supervisor, settings, places.socket, log)
+        log.info("ended", pid=pid)
+    finally:
+        await anyio.to_thread.run_sync(ledger.close)
+        os.close(lock)
+
+
+async def _conduct(supervisor: Supervisor, settings: Settings, socket: Path, log: FilteringBoundLogger) -> None:
+    """The one task group: the supervisor's loop, the socket, the signals."""
+    async with anyio.create_task_group() as tasks:
+        stopping = anyio.Event()
+
+        async def stop() -> None:
+            if not stopping.is_set():
+                stopping.set()
+                log.info("stopping")
+            await supervisor.close()
+
+        async def signals() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+                async for number in received:
+                    log.info("signal", name=signal.Signals(number).name)
+                    if number != signal.SIGHUP:
+                        tasks.start_soon(stop)
+
+        verbs = Verbs(supervisor, settings, stop)
+        server = Server(verbs.handlers(), {"subscribe": verbs.stream_subscribe}, log)
+        listener = await server.listen(socket)
+        tasks.start_soon(signals)
+        tasks.start_soon(_until_done, supervisor, tasks)
+        await supervisor.serving.wait()
+        tasks.start_soon(server.serve, listener)
+    if os.path.lexists(socket):
+        os.unlink(socket)
+
+
+async def _until_done(supervisor: Supervisor, tasks: anyio.abc.TaskGroup) -> None:
+    async with anyio.create_task_group() as children:
+        await supervisor.run(children)
+        # Replies that say so ("shutdown") are under way: let them out before the socket closes.
+        await anyio.sleep(0.1)
+        children.cancel_scope.cancel()
+    tasks.cancel_scope.cancel()

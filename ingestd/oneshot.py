@@ -1,0 +1,57 @@
+"""What can be answered without a daemon, from the ledger and the configuration alone, as one JSON document."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from ingestd import __version__, config, paths
+from ingestd.errors import IngestError
+from ingestd.ledger import report
+from ingestd.ledger.reader import open_reader
+from ingestd.protocol import control as c
+
+
+def answer(verb: str) -> int:
+    """Print the reply to ``verb`` on stdout, or ``{"error": …}``; returns the exit code."""
+    try:
+        reply = {"status": status, "config": configuration}[verb]()
+    except IngestError as error:
+        data = c.ErrorData(error.operation, error.object, error.remedy, error.exit)
+        _print({"error": c.Error(c.INGEST_ERROR, error.message, data)})
+        return error.exit
+    _print(reply)
+    return 0
+
+
+def _print(document: object) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(document) + b"\n")
+    sys.stdout.flush()
+
+
+def status() -> c.StatusReply:
+    """Every job as the ledger has it; nothing runs."""
+    from ingestd.control.status import job_status
+
+    places = paths.places()
+    jobs: list[c.JobStatus] = []
+    size = 0
+    if places.ledger.exists():
+        size = places.ledger.stat().st_size
+        db = open_reader(places.ledger)
+        try:
+            jobs = [job_status(facts, None) for facts in report.facts(db)]
+        finally:
+            db.close()
+    return c.StatusReply(c.DaemonStatus(0, __version__, 0.0, str(places.state), str(places.log_file), size, 0), jobs)
+
+
+def configuration() -> c.ConfigReply:
+    """Every setting with its source."""
+    from ingestd.__main__ import read_config
+
+    places = paths.places()
+    settings = config.load(os.environ, read_config(places), str(places.config))
+    return c.ConfigReply([c.ConfigRow(key, s.value, s.source) for key, s in settings.values.items()])

@@ -1,0 +1,65 @@
+"""Where things lie: one rule, standard library only, which ``ingestctl.place`` repeats and a test holds equal.
+
+``INGESTD_HOME=folder`` puts state, socket, logs and configuration into that one folder. Without it the platform's
+own places are used: the XDG folders on Linux, ``~/Library`` on macOS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_SOCKET_PATH = 100
+"""Bytes. ``sun_path`` holds 104 on macOS and 108 on Linux, terminating zero included; 100 leaves room for both."""
+
+
+class Places(NamedTuple):
+    """Absolute folders and files of one daemon."""
+
+    state: Path
+    run: Path
+    log: Path
+    config: Path
+
+    @property
+    def socket(self) -> Path:
+        """The control socket; a path too long for ``sun_path`` moves to the runtime folder under a hash."""
+        path = self.run / "ingestd.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+            return path
+        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return _runtime_base() / f"ingestd-{digest}" / "ingestd.sock"
+
+    @property
+    def ledger(self) -> Path:
+        return self.state / "ledger.db"
+
+    @property
+    def log_file(self) -> Path:
+        return self.log / "ingestd.log"
+
+
+def _runtime_base() -> Path:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isdir(runtime):
+        return Path(runtime)
+    # /tmp is shared, so the folder carries the uid; the daemon creates it 0700 and refuses it under another owner.
+    return Path("/tmp") / f"ingestd-{os.getuid()}"
+
+
+def places() -> Places:
+    """The places of this user's daemon, from ``INGESTD_HOME`` or from the platform. Nothing is created."""
+    home = os.environ.get("INGESTD_HOME")
+    if home:
+        base = Path(os.path.abspath(os.path.expanduser(home)))
+        return Places(base / "state", base / "run", base / "log", base / "config.toml")
+    user = Path(os.path.expanduser("~"))
+    if sys.platform == "darwin":
+        support = user / "Library" / "Application Support" / "ingestd"
+        return Places(support, support / "run", user / "Library" / "Logs" / "ingestd", support / "config.toml")
+    state = Path(os.environ.get("XDG_STATE_HOME") or user / ".local" / "state") / "ingestd"
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or user / ".config") / "ingestd" / "config.toml"
+    return Places(state, _runtime_base() / "ingestd", state / "log", config)

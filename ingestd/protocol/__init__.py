@@ -1,0 +1,1 @@
+"""The words that processes exchange: ``wire`` frames bytes, ``work`` daemon⇄children, ``control`` client⇄daemon."""

@@ -1,0 +1,539 @@
+"""What clients and the daemon say: JSON-RPC 2.0, one object a line, one typed pair of structs per verb.
+
+A verb is found by its name everywhere: ``Pause`` here, ``handle_pause`` in the daemon, ``pause`` in the client.
+Fields are only ever added. Paths travel as text with U+FFFD for what is not UTF-8; where that loses something,
+``path_b64`` beside it holds the true bytes. Requests accept a plain string or ``{"b64": "…"}`` for a path.
+Times are Unix seconds (float) unless the name says ``_ms``; durations are seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+
+PROTOCOL = 1
+MAX_CLIENTS = 64
+FIRST_LINE_S = 10.0
+PAGE_ROWS = 500
+
+# JSON-RPC's own codes; one of ours (-32000) carries ``error.data = {operation, object, remedy, exit}``.
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+UNKNOWN_METHOD = -32601
+INVALID_PARAMS = -32602
+INGEST_ERROR = -32000
+
+
+class PathB64(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A path whose bytes are not UTF-8, in standard base64."""
+
+    b64: str
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The envelope. ``params`` stays raw until the verb is known."""
+
+    method: str
+    id: int | str | None = None
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+    jsonrpc: str = "2.0"
+
+
+class Params(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of all parameters: an unknown field is an error, so that a typing mistake is not silently ignored."""
+
+
+class Reply(msgspec.Struct):
+    """Base of all results."""
+
+
+# ------------------------------------------------------------------------------------------------- shared results
+
+
+class Counts(Reply):
+    """Items by state. ``found`` = all but ``gone``; done = every step committed."""
+
+    found: int
+    skipped: int
+    pending: int
+    running: int
+    suspect: int
+    done: int
+    failed: int
+    gone: int
+
+
+class StepStatus(Reply):
+    kind: str
+    model: str
+    fingerprint: str
+    done: int
+    failed: int
+
+
+class SinkStatus(Reply):
+    """``lag`` = feed changes not yet delivered; ``state`` is ``idle``, ``delivering``, ``trouble`` or ``stopped``."""
+
+    name: str
+    kind: str
+    place: str
+    cursor: int
+    lag: int
+    state: str
+    message: str
+
+
+class WorkerStatus(Reply):
+    """``items`` = given in this batch so far, ``window`` = given and not yet committed."""
+
+    pid: int
+    batch: int
+    state: str
+    items: int
+    window: int
+
+
+class ScanStatus(Reply):
+    """``state``: ``none``, ``owed``, ``running``, ``complete``, ``limited``, ``partial`` (some folders had errors)."""
+
+    state: str
+    started: float | None
+    ended: float | None
+    found: int
+    skipped: dict[str, int]
+    errors: list[dict[str, str]]
+
+
+class Eta(Reply):
+    """Seconds until the last item, as a range: from the rate of a window without pause, sleep and model load."""
+
+    low: float
+    high: float
+
+
+class LastItem(Reply):
+    path: str
+    at: float
+    state: str
+    path_b64: str | None = None
+
+
+class LastFailure(Reply):
+    path: str
+    kind: str
+    message: str
+    at: float
+    path_b64: str | None = None
+
+
+class JobStatus(Reply):
+    """Everything ``status`` shows of one job.
+
+    ``phase`` is what happens now in words (``resolving models``, ``loading models``, ``working``, ``scanning``,
+    ``delivering``, or the status). ``reason`` says why nothing runs if nothing runs. ``percent`` is None until
+    something is found; ``so_far`` is true until a scan has ended, when the total may still grow.
+    """
+
+    id: int
+    uuid: str
+    name: str
+    status: str
+    reason: str
+    actor: str
+    until: float | None
+    phase: str
+    sources: list[str]
+    created: float
+    changed: float
+    counts: Counts
+    reused: int
+    percent: float | None
+    so_far: bool
+    rate_per_hour: float | None
+    eta: Eta | None
+    last_commit_age: float | None
+    scan: ScanStatus
+    steps: list[StepStatus]
+    sinks: list[SinkStatus]
+    workers: list[WorkerStatus]
+    last_failure: LastFailure | None
+    last_items: list[LastItem]
+    limit: int | None
+    batch_size: int
+    cooldown: str
+
+
+class JobChange(Reply):
+    """What a control verb did: ``changed`` is false when the job already was so."""
+
+    name: str
+    uuid: str
+    status: str
+    changed: bool
+
+
+# ----------------------------------------------------------------------------------------------------------- verbs
+
+
+class Hello(Params):
+    protocol: int = PROTOCOL
+
+
+class HelloReply(Reply):
+    protocol: int
+    version: str
+    pid: int
+
+
+class Start(Params):
+    """Make a job of these sources, or find the job that they are and let it go on.
+
+    ``sources`` are absolute paths; or ``list_file``, the absolute path of a file list spooled into the state folder
+    (newline separated, NUL when its name ends in ``.nul``) with ``list_sha256``. A field left out (None) was not given
+    by hand and is not compared with what a known job has. ``cooldown``: seconds as text, or ``auto``. ``sinks``:
+    ``qdrant``, ``jsonl`` or ``jsonl:/absolute/file``.
+    """
+
+    sources: list[str | PathB64] = []
+    list_file: str | None = None
+    list_sha256: str | None = None
+    name: str | None = None
+    describe: str | None = None
+    embed: str | None = None
+    batch_size: int | None = None
+    cooldown: str | None = None
+    workers: int | None = None
+    limit: int | None = None
+    no_limit: bool = False
+    include: list[str] | None = None
+    exclude: list[str] | None = None
+    sinks: list[str] | None = None
+    actor: str = ""
+
+
+class StartReply(Reply):
+    """``outcome``: ``created``, ``resumed``, ``rescanning`` or ``running`` (it was already at it)."""
+
+    outcome: str
+    job: JobStatus
+    notes: list[str]
+
+
+class Status(Params):
+    job: str | None = None
+
+
+class DaemonStatus(Reply):
+    pid: int
+    version: str
+    started: float
+    home: str
+    log: str
+    ledger_bytes: int
+    memory_bytes: int
+
+
+class StatusReply(Reply):
+    """Without ``job``: every job, newest first (completed and stopped ones too)."""
+
+    daemon: DaemonStatus
+    jobs: list[JobStatus]
+
+
+class Pause(Params):
+    """Without ``job``: the one active job; several are an error that lists them. ``all``: every active job."""
+
+    job: str | None = None
+    all: bool = False
+    actor: str = ""
+
+
+class Resume(Params):
+    job: str | None = None
+    all: bool = False
+    actor: str = ""
+
+
+class Stop(Params):
+    job: str | None = None
+    all: bool = False
+    actor: str = ""
+
+
+class ChangeReply(Reply):
+    """Sent when it has taken effect: after a pause or stop, no worker of the job lives."""
+
+    jobs: list[JobChange]
+
+
+class Wait(Params):
+    """Answered when the job rests: completed, failed, stopped or paused. Without ``job``: the newest."""
+
+    job: str | None = None
+
+
+class WaitReply(Reply):
+    job: JobStatus
+
+
+class Summary(Params):
+    job: str | None = None
+
+
+class PhaseTimes(Reply):
+    """Milliseconds per item in one phase; ``median`` and ``p99`` from a histogram of four buckets per octave."""
+
+    n: int
+    mean_ms: float
+    median_ms: float
+    p99_ms: float
+    min_ms: float
+    max_ms: float
+
+
+class BatchTotals(Reply):
+    """``peak_bytes`` is the largest worker's, ``cpu_s`` the sum of all workers'."""
+
+    count: int
+    died: int
+    items: int
+    load_ms_mean: float
+    peak_bytes: int
+    cpu_s: float
+
+
+class SummaryReply(Reply):
+    """``success_rate`` = done / (done + failed), None before the first; ``active_s`` = time that workers lived."""
+
+    job: JobStatus
+    success_rate: float | None
+    contents: int
+    attempts: int
+    active_s: float
+    phases: dict[str, PhaseTimes]
+    failures: dict[str, int]
+    batches: BatchTotals
+
+
+class Failed(Params):
+    job: str | None = None
+    kind: str | None = None
+    after: int = 0
+    limit: int = PAGE_ROWS
+
+
+class FailedRow(Reply):
+    """``step`` is a step's kind, or ``all``."""
+
+    item: int
+    path: str
+    kind: str
+    message: str
+    stage: str
+    step: str
+    attempts: int
+    at: float
+    remedy: str
+    detail: str
+    path_b64: str | None = None
+
+
+class FailedReply(Reply):
+    """``next`` is the cursor for ``after``, None on the last page."""
+
+    job: str
+    total: int
+    rows: list[FailedRow]
+    next: int | None
+
+
+class Show(Params):
+    path: str | PathB64
+    job: str | None = None
+
+
+class ShownItem(Reply):
+    """One item in one job. ``results`` maps a step's kind to its body; vectors are shown as their dimension."""
+
+    job: str
+    path: str
+    state: str
+    attempts: int
+    size: int
+    mtime: float
+    sha256: str | None
+    format: str | None
+    width: int | None
+    height: int | None
+    results: dict[str, Any]
+    failures: list[FailedRow]
+    copies: list[str]
+    copies_total: int
+    path_b64: str | None = None
+
+
+class ShowReply(Reply):
+    items: list[ShownItem]
+
+
+class Retry(Params):
+    """Failed items become pending again, with every copy of their content; ``kind`` narrows, ``paths`` too."""
+
+    job: str | None = None
+    kind: str | None = None
+    paths: list[str | PathB64] = []
+
+
+class RetryReply(Reply):
+    job: JobStatus
+    retried: int
+
+
+class Search(Params):
+    """``job`` narrows to one job; ``path`` to a folder; ``since``/``until``: RFC 3339 dates, compared with taken_at."""
+
+    text: str
+    n: int = 10
+    job: str | None = None
+    path: str | PathB64 | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+class SearchHit(Reply):
+    """``score`` is cosine similarity. ``paths`` holds at most 100, ``paths_total`` counts all."""
+
+    score: float
+    path: str
+    description: str
+    id: str
+    paths: list[str]
+    paths_total: int
+    payload: dict[str, Any]
+    path_b64: str | None = None
+
+
+class SearchGroup(Reply):
+    """Hits of jobs whose vectors come from one encoder, best first. ``lag``: changes not yet searchable."""
+
+    jobs: list[str]
+    model: str
+    hits: list[SearchHit]
+    lag: int
+
+
+class SearchReply(Reply):
+    groups: list[SearchGroup]
+    notes: list[str]
+
+
+class Remove(Params):
+    """Forget a job that does not run: its rows, its stores under the state folder. Files of the user stay."""
+
+    job: str
+
+
+class RemoveReply(Reply):
+    name: str
+    uuid: str
+    freed_items: int
+    kept: list[str]
+
+
+class Config(Params):
+    pass
+
+
+class ConfigRow(Reply):
+    key: str
+    value: str
+    source: str
+
+
+class ConfigReply(Reply):
+    rows: list[ConfigRow]
+
+
+class Logs(Params):
+    pass
+
+
+class LogsReply(Reply):
+    path: str
+
+
+class Shutdown(Params):
+    pass
+
+
+class ShutdownReply(Reply):
+    """Sent when every child is gone and the ledger is closed to work; the socket ends right after."""
+
+    pid: int
+
+
+class Subscribe(Params):
+    """Stream ``{"method": "event", "params": Event}`` lines until the client goes; ``job`` narrows."""
+
+    job: str | None = None
+
+
+class SubscribeReply(Reply):
+    jobs: list[JobStatus]
+
+
+class Event(Reply):
+    """``kind``: ``job`` (``job`` holds its new status), ``lagged`` (events were dropped; a snapshot follows)."""
+
+    kind: str
+    at: float
+    job: JobStatus | None = None
+
+
+VERBS: dict[str, tuple[type[Params], type[Reply]]] = {
+    "hello": (Hello, HelloReply),
+    "start": (Start, StartReply),
+    "status": (Status, StatusReply),
+    "pause": (Pause, ChangeReply),
+    "resume": (Resume, ChangeReply),
+    "stop": (Stop, ChangeReply),
+    "wait": (Wait, WaitReply),
+    "summary": (Summary, SummaryReply),
+    "failed": (Failed, FailedReply),
+    "show": (Show, ShowReply),
+    "retry": (Retry, RetryReply),
+    "search": (Search, SearchReply),
+    "remove": (Remove, RemoveReply),
+    "config": (Config, ConfigReply),
+    "logs": (Logs, LogsReply),
+    "shutdown": (Shutdown, ShutdownReply),
+    "subscribe": (Subscribe, SubscribeReply),
+}
+
+
+class ErrorData(msgspec.Struct, frozen=True):
+    """What every error of ours carries, so that a client can show it and choose its exit code."""
+
+    operation: str
+    object: str
+    remedy: str
+    exit: int
+
+
+class Error(msgspec.Struct, frozen=True, omit_defaults=True):
+    code: int
+    message: str
+    data: ErrorData | None = None
+
+
+def shown(path: bytes) -> tuple[str, str | None]:
+    """A path as text for people, and its bytes in base64 when the text lost something (else None)."""
+    text = path.decode("utf-8", "replace")
+    return text, None if text.encode() == path else base64.b64encode(path).decode()
+
+
+def path_bytes(path: str | PathB64) -> bytes:
+    """The bytes of a path from a request. Raises ``ValueError`` on base64 that is none."""
+    return path.encode() if isinstance(path, str) else base64.b64decode(path.b64, validate=True)

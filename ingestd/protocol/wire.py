@@ -1,0 +1,81 @@
+"""Framing without I/O: bytes in, whole messages out, with the limits that keep a bad peer from costing memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ingestd.errors import ProtocolError
+
+MAX_FRAME: Final = 16 * 1024 * 1024
+"""Bytes of one frame between daemon and child: 500 listing entries or a window of results fit many times over."""
+
+MAX_LINE: Final = 64 * 1024
+"""Bytes of one request line on the control socket; longer input (file lists) is spooled as a file instead."""
+
+_HEADER: Final = 4
+
+
+def frame(body: bytes) -> bytes:
+    """``body`` with its length in front, 4 bytes big-endian. Raises ``ProtocolError`` above ``MAX_FRAME``."""
+    if len(body) > MAX_FRAME:
+        raise ProtocolError(f"a frame of {len(body)} bytes is over the limit of {MAX_FRAME}")
+    return len(body).to_bytes(_HEADER, "big") + body
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frame bodies: ``feed`` what arrived, iterate what is whole."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Add ``data``; yield each body that is complete. Raises ``ProtocolError`` on a length over ``MAX_FRAME``."""
+        self._buffer += data
+        start = 0
+        while len(self._buffer) - start >= _HEADER:
+            length = int.from_bytes(self._buffer[start : start + _HEADER], "big")
+            if length > MAX_FRAME:
+                raise ProtocolError(f"a frame of {length} bytes is over the limit of {MAX_FRAME}")
+            end = start + _HEADER + length
+            if len(self._buffer) < end:
+                break
+            yield bytes(self._buffer[start + _HEADER : end])
+            start = end
+        del self._buffer[:start]
+
+
+class LineReader:
+    """Cuts a stream into lines without their newline. A line over ``limit`` bytes is reported once, then skipped."""
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._skipping = False
+
+    def feed(self, data: bytes) -> Iterator[bytes | ProtocolError]:
+        """Add ``data``; yield each whole line, or a ``ProtocolError`` (as a value) for one that is too long."""
+        self._buffer += data
+        while True:
+            at = self._buffer.find(b"\n")
+            if at < 0:
+                break
+            line = bytes(self._buffer[:at])
+            del self._buffer[: at + 1]
+            if self._skipping:
+                self._skipping = False
+            elif len(line) > self._limit:
+                yield ProtocolError(f"a request line over {self._limit} bytes")
+            else:
+                yield line
+        if self._skipping:
+            self._buffer.clear()
+        elif len(self._buffer) > self._limit:
+            self._skipping = True
+            self._buffer.clear()
+            yield ProtocolError(f"a request line over {self._limit} bytes")
+
+    def rest(self) -> bytes:
+        """What came after the last newline: a client that half-closes without one is still answered."""
+        line, self._buffer = bytes(self._buffer), bytearray()
+        return b"" if self._skipping else line

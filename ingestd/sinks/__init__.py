@@ -1,0 +1,7 @@
+"""The sink children: each follows one job's feed into one place, and answers searches there if it can.
+
+``base`` is the contract and the registry by name, ``follow`` the loop that every sink shares, ``document`` what is
+written for a content, ``place`` what sinks on a disk share, ``period`` the dates of a search. The sinks:
+``jsonl`` (a log of lines), ``qdrant_edge`` (Qdrant's engine in this process), ``memory`` (the smallest one: the
+contract's example, and the tests').
+"""

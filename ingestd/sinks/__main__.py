@@ -1,0 +1,24 @@
+"""``python -m ingestd.sinks --fd N --parent PID``: one sink of one job."""
+
+from __future__ import annotations
+
+from ingestd.child import Channel, run_child
+from ingestd.errors import ProtocolError
+from ingestd.protocol.work import Finish, SinkSetup, ToSink
+from ingestd.sinks import base
+from ingestd.sinks.follow import Follower
+
+
+def main(channel: Channel[ToSink]) -> None:
+    """Wait for the setup, then follow the feed until ``Finish``."""
+    match channel.receive():
+        case SinkSetup() as setup:
+            Follower(channel, setup, base.make(setup)).run()
+        case Finish():
+            return
+        case other:
+            raise ProtocolError(f"a sink was sent {type(other).__name__} before its setup")
+
+
+if __name__ == "__main__":
+    run_child("sink", ToSink, main)

@@ -1,0 +1,99 @@
+"""What a sink is: it stands at a cursor, takes pages of records, and says when they are durable.
+
+The follower (``follow``) reads the feed and calls a sink from one thread, in this order::
+
+    open(cursor) ▸ deliver(page) ▸ deliver(page) ▸ …            search(…) between any two calls
+      any Unavailable ▸ wait ▸ open(…) again if the sink is no longer ``opened`` ▸ deliver(the same page) ▸ …
+
+Delivery is at least once: after a death, a page that was durable already may come again. Records carry whole current
+states and are written by key, so the effect is exactly once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import ClassVar, Final, NamedTuple, cast
+
+from ingestd.errors import Misconfigured
+from ingestd.ledger.reader import Record
+from ingestd.protocol.work import Hit, Search, SinkSetup, Step
+
+
+class Cursor(NamedTuple):
+    """Everything up to ``seq`` is in the place; ``token`` is the sink's own evidence of it ("" for a new sink)."""
+
+    seq: int
+    token: str
+
+
+class Sink(ABC):
+    """One place that results go to. It is made with a ``SinkSetup`` and touches nothing before ``open``.
+
+    ``max_paths`` bounds the paths of the records it is given (None: all). ``opened`` is false before ``open``, after
+    ``close``, and after an error that left the place in doubt: the follower then opens it again.
+    """
+
+    max_paths: ClassVar[int | None] = None
+    opened: bool = False
+
+    @abstractmethod
+    def open(self, cursor: Cursor) -> Cursor:
+        """Take the place for this process alone; return where it truly stands, never after ``cursor``.
+
+        What lies there beyond ``cursor`` is dropped or will be overwritten. What does not belong to ``cursor`` is
+        moved aside, and the answer is seq 0. Raises ``Unavailable`` (it may come right by itself) or
+        ``Misconfigured`` (a person must change something).
+        """
+
+    @abstractmethod
+    def deliver(self, page: Sequence[Record]) -> str:
+        """Write each record's state (upsert, or delete by key); return the token for the last record's ``seq``.
+
+        Keys are unique within a page and ``seq`` rises. It returns when all of it is durable. Raises ``Unavailable``:
+        nothing is reported then, and the same page comes again.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the place. What was delivered stays durable; calling it twice is no error."""
+
+    def search(self, ask: Search) -> list[Hit]:
+        """The points nearest to ``ask.vector`` by cosine, best first. Raises ``ValueError`` with a sentence."""
+        raise ValueError("this sink keeps no vectors, so it cannot be searched")
+
+
+def dimensions(steps: Sequence[Step]) -> dict[str, int]:
+    """The vectors that a recipe makes: a step's kind → the dimension in its spec."""
+    return {step.kind: dim for step in steps if isinstance(dim := step.spec.get("dim"), int)}
+
+
+def check_query(ask: Search, vectors: Mapping[str, int]) -> None:
+    """Raises ``ValueError`` when no vector of a store (name → dimension) can be compared with the query."""
+    dim = vectors.get(ask.vector_name)
+    if dim is None:
+        raise ValueError(f"this store has no vectors named '{ask.vector_name}'")
+    if len(ask.vector) != 4 * dim:
+        raise ValueError(f"the query has {len(ask.vector) // 4} dimensions, the store's vectors have {dim}")
+
+
+SINKS: Final[Mapping[str, str]] = {
+    "jsonl": "ingestd.sinks.jsonl:JsonlSink",
+    "qdrant": "ingestd.sinks.qdrant_edge:EdgeSink",
+}
+"""Kind → ``module:class``. A kind's module, and the engine that it needs, is imported only when it is asked for."""
+
+
+def make(setup: SinkSetup) -> Sink:
+    """The sink that ``setup.kind`` names. Raises ``Misconfigured`` for a kind that is not in ``SINKS``."""
+    try:
+        module, _, name = SINKS[setup.kind].partition(":")
+    except KeyError:
+        raise Misconfigured(
+            "there is no sink of this kind",
+            operation="open the sink",
+            object=setup.kind,
+            remedy=f"Use one of: {', '.join(SINKS)}",
+        ) from None
+    return cast(type[Sink], getattr(import_module(module), name))(setup)  # type: ignore[call-arg]

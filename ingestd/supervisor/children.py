@@ -1,0 +1,227 @@
+"""Child processes: started, heard, told and ended. What they mean is decided elsewhere.
+
+Every outside thing (source paths, models, stores) is touched by a child alone. A child is started from the event loop's
+own thread, the process's first one, because the kernel binds the death signal that it asks for to the spawning thread.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import anyio
+import msgspec
+from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
+from anyio.streams.memory import MemoryObjectSendStream
+
+from ingestd.errors import ProtocolError
+from ingestd.protocol.wire import FrameReader, frame
+from ingestd.protocol.work import PROTOCOL, Fatal, FromSink, FromWalker, FromWorker, Hello
+
+Room = Literal["worker", "walker", "sinks"]
+
+INCOMING: Final[dict[Room, Any]] = {"worker": FromWorker, "walker": FromWalker, "sinks": FromSink}
+LAST_LINES: Final = 20
+"""Lines of a child's stderr that are kept for its obituary."""
+
+MAX_LINE: Final = 4_000
+"""Bytes of one line of a child's output in the log; the rest of a longer one is dropped."""
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a child ended. ``code`` is negative for a signal; ``fatal`` is what it said of itself, if anything."""
+
+    code: int
+    fatal: Fatal | None
+    last_lines: list[str]
+
+    @property
+    def clean(self) -> bool:
+        return self.code == 0
+
+    def cause(self) -> str:
+        """One sentence for people: its own words, the signal, or its last line."""
+        if self.fatal is not None:
+            return f"cannot {self.fatal.operation} {self.fatal.object}: {self.fatal.message}. {self.fatal.remedy}"
+        if self.code < 0:
+            return f"it was ended by {signal.Signals(-self.code).name}"
+        last = f": {self.last_lines[-1]}" if self.last_lines else ""
+        return f"it exited with code {self.code}{last}"
+
+
+@dataclass(slots=True)
+class Child:
+    """A running child. ``send`` never blocks; ``pid`` is None until the process exists."""
+
+    room: Room
+    name: str
+    outbox: MemoryObjectSendStream[msgspec.Struct]
+    pid: int | None = None
+    fatal: Fatal | None = None
+    ending: Ending | None = None
+    kill_asked: bool = False
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Queue a message; what is sent to a child that is gone is dropped."""
+        try:
+            self.outbox.send_nowait(message)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # it is gone; its ending says so
+
+    def kill(self) -> None:
+        """SIGKILL to its whole process group, at once."""
+        self.kill_asked = True
+        if self.pid is not None and self.ending is None:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it ended by itself just now
+
+
+OnMessage = Callable[[Any], None]
+OnEnd = Callable[[Ending], None]
+OnLine = Callable[[str, str, str], None]
+
+
+class Children:
+    """Starts children in a task group; ``on_line`` gets (child name, stream name, line) of what they print."""
+
+    def __init__(self, tasks: TaskGroup, on_line: OnLine) -> None:
+        self._tasks = tasks
+        self._on_line = on_line
+        self.alive: dict[int, Child] = {}
+
+    def kill_all(self) -> None:
+        """End every child at once."""
+        for child in list(self.alive.values()):
+            child.kill()
+
+    def start(self, room: Room, name: str, on_message: OnMessage, on_end: OnEnd) -> Child:
+        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``."""
+        send, receive = anyio.create_memory_object_stream[msgspec.Struct](float("inf"))
+        child = Child(room, name, send)
+        self._tasks.start_soon(self._run, child, receive, on_message, on_end)
+        return child
+
+    async def _run(self, child: Child, outbox: Any, on_message: OnMessage, on_end: OnEnd) -> None:
+        with anyio.CancelScope(shield=True):  # a child is always waited for: nothing of ours stays a zombie
+            try:
+                code = await self._live(child, outbox, on_message)
+            except OSError as error:  # fork failed: too many processes, or no memory
+                child.last_lines.append(str(error))
+                code = 1
+            child.outbox.close()
+            outbox.close()
+            child.ending = Ending(code, child.fatal, list(child.last_lines))
+            on_end(child.ending)
+
+    async def _live(self, child: Child, outbox: Any, on_message: OnMessage) -> int:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await anyio.open_process(
+                [
+                    sys.executable,
+                    "-m",
+                    f"ingestd.{child.room}",
+                    "--fd",
+                    str(theirs.fileno()),
+                    "--parent",
+                    str(os.getpid()),
+                ],
+                stdin=_DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        child.pid = process.pid
+        self.alive[process.pid] = child
+        if child.kill_asked:
+            child.kill()
+        ours.setblocking(False)
+        stream = await UNIXSocketStream.from_socket(ours)
+        async with stream, process, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell, stream, outbox)
+            for pipe, name in ((process.stdout, "stdout"), (process.stderr, "stderr")):
+                if pipe is not None:
+                    tasks.start_soon(self._print, child, name, pipe)
+            await self._hear(child, stream, on_message)
+            code = await self._wait(child, process)
+            child.outbox.close()
+            # What it printed last is still in the pipes; a grandchild that holds them open is not waited for.
+            tasks.cancel_scope.deadline = anyio.current_time() + 1
+        self.alive.pop(process.pid, None)
+        return code
+
+    async def _wait(self, child: Child, process: Process) -> int:
+        """Its socket has ended, so it is about to exit; one that does not is ended."""
+        with anyio.move_on_after(5):
+            return await process.wait()
+        child.last_lines.append("it closed its socket and went on; it was ended")
+        child.kill()
+        return await process.wait()
+
+    async def _hear(self, child: Child, stream: UNIXSocketStream, on_message: OnMessage) -> None:
+        frames = FrameReader()
+        decoder = msgspec.msgpack.Decoder(INCOMING[child.room])
+        async for data in _chunks(stream):
+            try:
+                messages = [decoder.decode(body) for body in frames.feed(data)]
+            except (ProtocolError, msgspec.DecodeError) as error:
+                child.last_lines.append(f"it sent what is no message: {error}")
+                child.kill()
+                return
+            for message in messages:
+                if isinstance(message, Hello):
+                    if message.protocol != PROTOCOL:
+                        child.last_lines.append(f"it speaks protocol {message.protocol}, the daemon {PROTOCOL}")
+                        child.kill()
+                        return
+                elif isinstance(message, Fatal):
+                    child.fatal = message
+                else:
+                    on_message(message)
+
+    async def _tell(self, stream: UNIXSocketStream, outbox: Any) -> None:
+        encoder = msgspec.msgpack.Encoder()
+        async for message in outbox:
+            try:
+                await stream.send(frame(encoder.encode(message)))
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return  # it is gone; its ending says so
+
+    async def _print(self, child: Child, name: str, pipe: ByteReceiveStream) -> None:
+        buffer = b""
+        async for data in _chunks(pipe):
+            *lines, buffer = (buffer + data).split(b"\n")
+            buffer = buffer[:MAX_LINE]
+            for line in lines:
+                self._line(child, name, line)
+        if buffer:
+            self._line(child, name, buffer)
+
+    def _line(self, child: Child, name: str, line: bytes) -> None:
+        text = line[:MAX_LINE].decode("utf-8", "replace").rstrip()
+        if text:
+            if name == "stderr":
+                child.last_lines.append(text)
+            self._on_line(child.name, name, text)
+
+
+_DEVNULL: Final = -3
+
+
+async def _chunks(stream: Any) -> AsyncIterator[bytes]:
+    """What arrives, until the peer is gone, by whatever name it goes."""
+    while True:
+        try:
+            data = await stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+        yield data

@@ -1,0 +1,62 @@
+"""How fast a job goes: a rate from the time that items were worked on, and an honest range for what is left. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+SAMPLES: Final = 512
+RECENT: Final = 64
+"""Commits of the short window, beside ``SAMPLES`` of the long one: the two rates span the range of the estimate."""
+
+MARGIN: Final = 0.1
+"""Both ends of the range are widened by this part: rates of the past are not those of the files to come."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """Samples of (seconds worked, seconds passed, items): pauses are in neither, model load in passed alone."""
+
+    samples: deque[tuple[float, float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    last: float | None = None
+    stopped: bool = True
+
+    def interrupted(self) -> None:
+        """The job changed its status, or a worker has just loaded: the time until now was not spent on items."""
+        self.stopped = True
+
+    def committed(self, items: int, now: float) -> None:
+        """``items`` were committed at steady time ``now``."""
+        if self.last is not None:
+            passed = now - self.last
+            if self.stopped:
+                # The gap before this commit held a load or a pause: count no work, and of the gap what a load may cost.
+                self.samples.append((0.0, min(passed, 60.0), items))
+            else:
+                self.samples.append((passed, passed, items))
+        self.last, self.stopped = now, False
+
+    def rate(self) -> float | None:
+        """Items per second of working time, or None before two commits."""
+        return _rate([(worked, items) for worked, _, items in self.samples if worked > 0])
+
+    def eta(self, left: int) -> tuple[float, float] | None:
+        """Seconds for ``left`` more items, as (low, high)."""
+        if left <= 0:
+            return None
+        samples = list(self.samples)
+        rates = [
+            _rate([(worked, items) for worked, _, items in samples if worked > 0]),
+            _rate([(passed, items) for _, passed, items in samples]),
+            _rate([(worked, items) for worked, _, items in samples[-RECENT:] if worked > 0]),
+        ]
+        known = [rate for rate in rates if rate]
+        if not known:
+            return None
+        return left / max(known) * (1 - MARGIN), left / min(known) * (1 + MARGIN)
+
+
+def _rate(samples: list[tuple[float, int]]) -> float | None:
+    seconds = sum(time for time, _ in samples)
+    return sum(items for _, items in samples) / seconds if seconds > 0 else None

@@ -1,0 +1,257 @@
+"""What is missing, given the view: a turn, a walk, a worker, a commit, a sink. Pure and level-triggered.
+
+Each function looks at facts alone and notes in the view what it has asked for, so that it does not ask twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingestd.jobs import JobEvent, move_job
+from ingestd.protocol.work import Drain, Finish
+from ingestd.supervisor import words as w
+from ingestd.supervisor.view import WINDOW, JobView, SinkView, View, WorkerView
+
+GROUP_MAX: Final = 16
+"""Outcomes in one commit: half a window, so that the worker has the other half to go on with meanwhile."""
+
+GROUP_S: Final = 0.25
+"""Seconds that an outcome waits for company before it is committed."""
+
+DRAIN_S: Final = 60.0
+"""Seconds for a model batch to finish after a pause; past it the worker is ended and its items are released."""
+
+CLOSING_DRAIN_S: Final = 15.0
+"""The same when the daemon shuts down: a service manager waits for it."""
+
+SEARCHED_S: Final = 300.0
+"""Seconds that a store stays open after a search."""
+
+IDLE_S: Final = 5.0
+"""Seconds that a sink without anything to deliver stays open: the next commit is often near."""
+
+
+def plan(view: View, now: float) -> list[w.Command]:
+    """Every command that the present facts call for."""
+    commands: list[w.Command] = []
+    if not view.closing:
+        commands += _turn(view, now)
+    for job in view.jobs.values():
+        if job.status == "running" and not view.closing:
+            commands += _compute(view, job, now)
+        else:
+            commands += _rest(view, job, now)
+        commands += _sinks(view, job, now)
+    return commands + _commits(view, now)
+
+
+def next_wake(view: View, now: float) -> float:
+    """Seconds until time alone can change a decision; at most a minute."""
+    times = [now + 60.0]
+    if view.buffer:
+        times.append(view.buffered_since + GROUP_S)
+    for job in view.jobs.values():
+        if job.status == "running":
+            times += [at for at in job.slots.values() if at > now]
+            if job.rescan:
+                times.append(job.walk_not_before)
+        if job.status == "waiting" and job.retry_at is not None:
+            times.append(job.retry_at)
+        for sink in job.sinks.values():
+            times.append(sink.not_before)
+            if sink.state == "on":
+                times += [sink.idle_since + IDLE_S, sink.used + SEARCHED_S]
+    times += [worker.since + (CLOSING_DRAIN_S if view.closing else DRAIN_S) for worker in view.workers.values()
+              if worker.state == "draining"]  # fmt: skip
+    return max(0.01, min(at for at in times if at > now) - now + 0.001)
+
+
+# ---------------------------------------------------------------------------------------------------------------- jobs
+
+
+def _move(job: JobView, event: JobEvent, reason: str) -> w.Command:
+    job.status = move_job(job.status, event)
+    job.reason = reason
+    return w.SetStatus(job.id, job.status, reason, "")
+
+
+def _turn(view: View, now: float) -> list[w.Command]:
+    """One job computes at a time: the running one, else the next by priority and age."""
+    if any(job.status == "running" for job in view.jobs.values()):
+        return []
+    ready = [job for job in view.jobs.values() if job.status == "queued" or _waited(job, now)]
+    # A job that still winds down from an earlier turn would compute beside the next one.
+    if not ready or any(view.workers_of(job.id) for job in view.jobs.values() if job.status != "running"):
+        return []
+    job = min(ready, key=lambda job: (-job.priority, job.id))
+    job.retry_at = None
+    return [_move(job, "turn", "")]
+
+
+def _waited(job: JobView, now: float) -> bool:
+    return job.status == "waiting" and job.retry_at is not None and job.retry_at <= now
+
+
+def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
+    """What the running job needs next."""
+    if not job.resolved:
+        if job.probing:
+            return []
+        job.probing = True
+        return [w.Probe(job.id)]
+    commands: list[w.Command] = []
+    if job.rescan and not job.walking and job.walk_not_before <= now:
+        job.walking = True
+        commands.append(w.Walk(job.id))
+    commands += _spawn(view, job, now)
+    for worker in view.workers_of(job.id):
+        commands += _finish_batch(job, worker)
+    return commands + _conclude(view, job, now)
+
+
+def _spawn(view: View, job: JobView, now: float) -> list[w.Command]:
+    """Fill the free slots, but with no more workers than there are windows of work; suspects first, one worker."""
+    commands: list[w.Command] = []
+    workers = view.workers_of(job.id)
+    taken = {worker.slot for worker in workers}
+    hungry = sum(worker.state in ("starting", "ready") and not worker.alone for worker in workers)
+    for slot in range(job.workers):
+        if slot in taken or job.slots.get(slot, 0.0) > now:
+            continue
+        alone = job.tally.suspect > 0 and not any(worker.alone for worker in workers)
+        if not alone and job.tally.pending <= hungry * WINDOW:
+            continue
+        worker = WorkerView(view.next_worker, job.id, slot, alone, since=now)
+        view.next_worker += 1
+        view.workers[worker.id] = worker
+        workers.append(worker)
+        hungry += not alone
+        commands.append(w.Spawn(worker.id, job.id))
+    return commands
+
+
+def _more_may_come(job: JobView) -> bool:
+    return job.walking or (job.rescan and not job.source_trouble)
+
+
+def _finish_batch(job: JobView, worker: WorkerView) -> list[w.Command]:
+    """End a batch that has had its items, or that nothing is left for."""
+    if worker.state != "ready" or worker.claiming or worker.window:
+        return []
+    waiting = job.tally.suspect if worker.alone else job.tally.pending
+    if worker.given < job.batch_size and (waiting > 0 or (_more_may_come(job) and not worker.alone)):
+        return []
+    worker.state = "finishing"
+    return [w.Send(worker.id, Finish())]
+
+
+def _conclude(view: View, job: JobView, now: float) -> list[w.Command]:
+    """Nothing left to compute: the job completes, or waits for a sink or a source in words."""
+    if job.walking or job.tally.open or view.workers_of(job.id) or any(w_job == job.id for w_job in _buffered(view)):
+        return []
+    if job.rescan:
+        if not job.source_trouble:
+            return []
+        job.retry_at = job.walk_not_before
+        return [_move(job, "wait", f"source offline: {job.source_trouble}")]
+    if job.lagging:
+        job.retry_at = None
+        return [_move(job, "wait", _lag_reason(job))]
+    return [_move(job, "finish", "")]
+
+
+def _buffered(view: View) -> list[int]:
+    return [view.workers[worker].job for worker, _ in view.buffer if worker in view.workers]
+
+
+def _lag_reason(job: JobView) -> str:
+    names = ", ".join(sink.name for sink in job.lagging)
+    return f"everything is computed; delivering to {names}"
+
+
+def _rest(view: View, job: JobView, now: float) -> list[w.Command]:
+    """A job that is not to compute: its walker ends, its workers finish what is in the model and exit."""
+    commands: list[w.Command] = []
+    if job.walking and not job.stopping_walk:
+        job.stopping_walk = True
+        commands.append(w.EndWalk(job.id))
+    for worker in view.workers_of(job.id):
+        if worker.state == "ready":
+            worker.state, worker.since = "draining", now
+            commands.append(w.Send(worker.id, Drain()))
+        elif worker.state == "starting":
+            worker.state, worker.since = "killed", now
+            commands.append(w.Kill(worker.id, "not needed any more"))
+        elif worker.state == "draining" and now - worker.since > (CLOSING_DRAIN_S if view.closing else DRAIN_S):
+            worker.state = "killed"
+            commands.append(w.Kill(worker.id, "it did not drain in time"))
+    done = job.status == "waiting" and job.resolved and not job.rescan and not job.tally.open and job.retry_at is None
+    if done and not job.lagging and not view.closing:
+        commands.append(_move(job, "finish", ""))
+    return commands
+
+
+# -------------------------------------------------------------------------------------------------------------- commits
+
+
+def _commits(view: View, now: float) -> list[w.Command]:
+    """Group outcomes; claim in the same transaction for whoever has room in its window."""
+    buffered: dict[int, int] = {}
+    for worker_id, _ in view.buffer:
+        buffered[worker_id] = buffered.get(worker_id, 0) + 1
+    full = len(view.buffer) >= GROUP_MAX or (bool(view.buffer) and now - view.buffered_since >= GROUP_S)
+    claims: list[w.Claim] = []
+    for worker in view.workers.values():
+        job = view.jobs[worker.job]
+        if worker.state != "ready" or worker.claiming or job.status != "running" or view.closing:
+            continue
+        room = min(worker.size - len(worker.window) + buffered.get(worker.id, 0), job.batch_size - worker.given)
+        waiting = job.tally.suspect if worker.alone else job.tally.pending
+        # A quarter of a window is kept as the worker's reserve while the commit and the claim are under way.
+        starving = worker.unsettled <= worker.size // 4
+        if room > 0 and waiting > 0 and (full or starving):
+            worker.claiming = True
+            claims.append(w.Claim(worker.id, room, worker.alone))
+    # A worker whose window has run dry has nothing to wait for: everything settled, nothing more to claim.
+    dry = any(buffered.get(worker.id) == len(worker.window) for worker in view.workers.values() if worker.window)
+    if not (full or claims or (dry and view.buffer)):
+        return []
+    commands: list[w.Command] = []
+    pairs, view.buffer = view.buffer, []
+    jobs = {view.workers[worker].job for worker, _ in pairs} | {view.workers[claim.worker].job for claim in claims}
+    for job_id in sorted(jobs):
+        outcomes = tuple(pair for pair in pairs if view.workers[pair[0]].job == job_id)
+        commands.append(w.Store(job_id, outcomes, tuple(c for c in claims if view.workers[c.worker].job == job_id)))
+    return commands
+
+
+# ---------------------------------------------------------------------------------------------------------------- sinks
+
+
+def _sinks(view: View, job: JobView, now: float) -> list[w.Command]:
+    commands: list[w.Command] = []
+    for sink in job.sinks.values():
+        commands += _sink(view, job, sink, now)
+    return commands
+
+
+def _sink(view: View, job: JobView, sink: SinkView, now: float) -> list[w.Command]:
+    """A sink's process lives while it has something to deliver or was searched lately, whatever the job's status."""
+    end = job.tally.feed_seq
+    searched = now - sink.used < SEARCHED_S
+    lags = sink.cursor < end
+    if sink.state == "off":
+        if (lags or searched) and now >= sink.not_before and not view.closing:
+            sink.state, sink.told, sink.idle_since = "starting", end, now
+            return [w.StartSink(job.id, sink.name)]
+    elif sink.state == "on":
+        if view.closing or not (lags or searched or job.status == "running" or now - sink.idle_since < IDLE_S):
+            sink.state = "ending"
+            return [w.EndSink(job.id, sink.name)]
+        if end > sink.told:
+            sink.told = end
+            return [w.WakeSink(job.id, sink.name, end)]
+    elif sink.state == "starting" and view.closing:
+        sink.state = "ending"
+        return [w.EndSink(job.id, sink.name)]
+    return []

@@ -1,0 +1,40 @@
+"""What a job's request means as steps: which are asked of the probe, which bit and which pass each gets. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ingestd.config import JobSpec
+from ingestd.protocol.work import Step, StepRequest
+
+
+def requests_of(spec: JobSpec) -> list[StepRequest]:
+    """The steps that a recipe asks for; every recipe includes ``meta``, and bits follow this order."""
+    requests = [StepRequest("meta", "meta")]
+    requests += [
+        StepRequest(kind, model)
+        for kind, model in (("embed", spec.embed), ("describe", spec.describe))
+        if model != "none"
+    ]
+    return requests
+
+
+def passes_and_bits(spec: JobSpec, steps: list[Step]) -> list[Step]:
+    """Give resolved steps their places.
+
+    A describing model other than ``builtin`` beside an embedder makes two passes, embeddings first: search works
+    after an hour, captions come over the days.
+    """
+    two = spec.embed != "none" and spec.describe not in ("builtin", "none")
+    return [
+        msgspec.structs.replace(step, bit=bit, pass_=int(two and step.kind == "describe"))
+        for bit, step in enumerate(steps)
+    ]
+
+
+def vector_fingerprint(steps: list[Step]) -> str:
+    """Eight hex digits that name a set of vector steps: stores are made per (job, set of vector steps)."""
+    prints = "\n".join(step.fingerprint for step in steps if "dim" in step.spec)
+    return hashlib.sha256(prints.encode()).hexdigest()[:8]

@@ -1,0 +1,432 @@
+"""Performs what ``decide`` returns: the only place where decisions meet processes, the ledger and the clock.
+
+One mailbox, one loop: an event comes out of it, ``decide`` answers with commands, each is started at once and in
+order. What takes time (a commit, a child) answers with a later event, so the loop itself never waits for anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import sqlite3
+from asyncio import Future
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+from structlog.typing import FilteringBoundLogger
+
+from ingestd.host.clocks import Clocks
+from ingestd.ledger import items, jobs
+from ingestd.ledger.ledger import Ledger
+from ingestd.paths import Places
+from ingestd.protocol import work
+from ingestd.protocol.control import RemoveReply
+from ingestd.rows import Claimed, Committed, JobRow, Recipe, StepRow, Tally
+from ingestd.supervisor import words as w
+from ingestd.supervisor.children import Child, Children, Ending
+from ingestd.supervisor.decide import decide
+from ingestd.supervisor.pace import Pace
+from ingestd.supervisor.plan import next_wake
+from ingestd.supervisor.recipes import passes_and_bits, requests_of
+from ingestd.supervisor.search import SearchDesk
+from ingestd.supervisor.sinks import SinkDesk
+from ingestd.supervisor.view import JobView, View
+from ingestd.supervisor.walks import WalkDesk
+
+T = TypeVar("T")
+
+CLOSE_S: Final = 20.0
+"""Seconds for everything to end by itself at a shutdown; past it children are killed, and nothing is lost by that."""
+
+
+@dataclass(slots=True)
+class WorkerHandle:
+    """The process behind a ``WorkerView``, and what it reported of itself. ``batch`` is its row in the ledger."""
+
+    job: int
+    batch: int | None = None
+    child: Child | None = None
+    usage: work.Usage | None = None
+    killed: bool = False
+
+
+@dataclass
+class Supervisor:
+    """Owns the view, the mailbox and the handles. Handlers of requests use ``post``, ``until`` and the lookups."""
+
+    ledger: Ledger
+    places: Places
+    clocks: Clocks
+    log: FilteringBoundLogger
+    epoch: int
+    view: View = field(default_factory=View)
+    rows: dict[int, JobRow] = field(default_factory=dict)
+    steps: dict[int, list[StepRow]] = field(default_factory=dict)
+    recipes: dict[int, Recipe] = field(default_factory=dict)
+    paces: dict[int, Pace] = field(default_factory=dict)
+    handles: dict[int, WorkerHandle] = field(default_factory=dict)
+    probes: dict[int, Child] = field(default_factory=dict)
+    on_change: Callable[[int], None] = lambda job: None
+    serving: anyio.Event = field(default_factory=anyio.Event)
+
+    def __post_init__(self) -> None:
+        self._send, self._mailbox = anyio.create_memory_object_stream[w.Event | BaseException | Callable[[], None]](
+            float("inf")
+        )
+        self._changed = anyio.Event()
+
+    # ------------------------------------------------------------------------------------------------ for its callers
+
+    def post(self, event: w.Event) -> None:
+        """Put an event into the mailbox."""
+        self._send.send_nowait(event)
+
+    def post_and(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once everything that was posted before has been decided."""
+        self._send.send_nowait(call)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return when ``condition`` holds; it is looked at after every event."""
+        while not condition():
+            await self._changed.wait()
+
+    async def load(self) -> None:
+        """Take every job of the ledger into the view, at the start."""
+
+        def read(db: sqlite3.Connection) -> list[int]:
+            return [row.id for row in jobs.rows(db)]
+
+        for job_id in await self.ledger.read(read):
+            await self.know(job_id)
+
+    async def know(self, job_id: int) -> None:
+        """Read a job (again) from the ledger and tell the view."""
+
+        def read(db: sqlite3.Connection) -> tuple[JobRow, list[StepRow], Tally, dict[str, int]]:
+            cursors = {name: cursor.seq for name, cursor in jobs.cursors(db, job_id).items()}
+            return jobs.row(db, job_id), jobs.steps(db, job_id), jobs.tally(db, job_id), cursors
+
+        row, steps, tally, cursors = await self.ledger.read(read)
+        self.rows[job_id] = row
+        self.steps[job_id] = steps
+        self.recipes[job_id] = jobs.recipe(steps)
+        self.paces.setdefault(job_id, Pace())
+        self.post(w.JobKnown(JobView.of(row, tally, bool(steps), cursors)))
+
+    def forget(self, job_id: int) -> None:
+        """A job was removed from the ledger."""
+        for kept in (self.rows, self.steps, self.recipes, self.paces):
+            kept.pop(job_id, None)
+        self.post(w.JobForgotten(job_id))
+
+    # ------------------------------------------------------------------------------------------------------- the loop
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Serve the mailbox until ``close`` is through."""
+        self.children = Children(tasks, self._child_line)
+        self.walks = WalkDesk(self)
+        self.sinks = SinkDesk(self)
+        self.search = SearchDesk(self)
+        tasks.start_soon(self.search.keep)
+        self.serving.set()
+        while True:
+            event: w.Event | BaseException | Callable[[], None] = w.Tick()
+            with anyio.move_on_after(next_wake(self.view, self.clocks.steady())):
+                event = await self._mailbox.receive()
+            if isinstance(event, BaseException):
+                raise event
+            if callable(event):
+                event()
+            else:
+                self._handle(event)
+            changed, self._changed = self._changed, anyio.Event()
+            changed.set()
+            if self.view.closing and not self.children.alive and not self.view.workers:
+                return
+
+    async def close(self) -> None:
+        """Wind down: what is in the model finishes, the rest is given back, sinks deliver what they can."""
+        self.post(w.Closing())
+        self.search.end_idle(0)
+        for child in self.probes.values():
+            child.kill()
+        with anyio.move_on_after(CLOSE_S):
+            await self.until(lambda: not self.children.alive and not self.view.workers)
+            return
+        self.log.warning("children did not end in time and are killed", pids=sorted(self.children.alive))
+        self.children.kill_all()
+
+    async def remove(self, row: JobRow) -> RemoveReply:
+        """Forget a job that does not run: rows, stores and its file; the user's own files stay."""
+        for sink in row.sinks:
+            self.sinks.end(row.id, sink.name)
+        await self.until(lambda: all((row.id, sink.name) not in self.sinks.links for sink in row.sinks))
+        self.forget(row.id)
+        freed = 0
+        while count := await self.ledger.write(lambda db: jobs.remove_page(db, row.id)):
+            freed += count
+        folder = self.places.state / "sinks" / row.uuid
+        await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+        (self.places.state / "jobs" / f"{row.uuid}.json").unlink(missing_ok=True)
+        kept = [sink.place for sink in row.sinks if sink.place]
+        return RemoveReply(row.name, row.uuid, freed, kept)
+
+    async def keep_job_file(self, row: JobRow, roots: list[bytes], only: list[bytes | None]) -> None:
+        """Write ``jobs/<uuid>.json``: what a lost ledger's job is made again from."""
+        places = [
+            [base64.b64encode(path).decode(), base64.b64encode(name or b"").decode()]
+            for path, name in zip(roots, only, strict=True)
+        ]
+        spec = {"uuid": row.uuid, "name": row.name, "roots": places}
+        text = msgspec.json.format(msgspec.json.encode({**spec, "requested": row.spec, "sinks": row.sinks}))
+        path = self.places.state / "jobs" / f"{row.uuid}.json"
+        await anyio.to_thread.run_sync(write_atomically, path, text)
+
+    def _handle(self, event: w.Event) -> None:
+        now = self.clocks.steady()
+        commands = decide(self.view, event, now)
+        if isinstance(event, w.Stored):
+            self._note_pace(event, now)
+        for command in commands:
+            self._perform(command)
+        job = getattr(event, "job", None)
+        if isinstance(job, int):
+            self.on_change(job)
+
+    def _perform(self, command: w.Command) -> None:
+        match command:
+            case w.SetStatus():
+                self._set_status(command)
+            case w.Probe(job):
+                self._probe(job)
+            case w.Walk(job):
+                self.walks.start(job)
+            case w.EndWalk(job):
+                self.walks.end(job)
+            case w.Spawn(worker, job):
+                self._spawn(worker, job)
+            case w.Send(worker, message):
+                self._tell(worker, message)
+            case w.Kill(worker, reason):
+                self._kill(worker, reason)
+            case w.Lookup():
+                self._lookup(command)
+            case w.Store():
+                self._store(command)
+            case w.GiveBack():
+                self._give_back(command)
+            case w.StartSink(job, sink):
+                self.sinks.start(job, sink)
+            case w.WakeSink(job, sink, seq):
+                self.sinks.wake(job, sink, seq)
+            case w.EndSink(job, sink):
+                self.sinks.end(job, sink)
+            case _:
+                raise TypeError(f"no way to perform {command!r}")
+
+    def then(self, future: Future[T], event: Callable[[T], w.Event | None]) -> None:
+        """Post the event made of a future's result; a failed change of the ledger is a defect and ends the daemon."""
+
+        def settled(done: Future[T]) -> None:
+            if done.cancelled():
+                return
+            error = done.exception()
+            message = error if error is not None else event(done.result())
+            if message is not None:
+                self._send.send_nowait(message)
+
+        future.add_done_callback(settled)
+
+    def _child_line(self, child: str, stream: str, line: str) -> None:
+        self.log.info("child output", child=child, stream=stream, line=line)
+
+    # ------------------------------------------------------------------------------------------------ jobs and recipes
+
+    def _set_status(self, command: w.SetStatus) -> None:
+        self.log.info("job status", job=self.view.jobs[command.job].name, status=command.status, reason=command.reason)
+        now = self.clocks.wall_ms()
+        status: Any = command.status
+        future = self.ledger.write(
+            lambda db: jobs.set_status(db, command.job, status, command.reason, command.actor, now)
+        )
+        self.then(future, lambda _: None)
+        self.paces[command.job].interrupted()
+        self.on_change(command.job)
+
+    def _probe(self, job: int) -> None:
+        spec = self.rows[job].spec
+        requests = requests_of(spec)
+
+        def message(said: Any) -> None:
+            if isinstance(said, work.Probed):
+                steps = passes_and_bits(spec, said.steps)
+                future = self.ledger.write(
+                    lambda db: (jobs.resolve(db, job, steps, said.provenance), jobs.steps(db, job))[1]
+                )
+                self.then(future, lambda rows: self._resolved(job, rows))
+
+        def ended(ending: Ending) -> None:
+            self.probes.pop(job, None)
+            if not ending.clean:
+                kind = ending.fatal.kind if ending.fatal else "crash"
+                self.log.error("models not resolved", job=self.rows[job].name, cause=ending.cause())
+                self.post(w.ProbeFailed(job, kind, ending.cause()))
+
+        child = self.children.start("worker", f"probe {self.rows[job].name}", message, ended)
+        child.send(work.Probe(requests, str(self.cache)))
+        self.probes[job] = child
+
+    @property
+    def cache(self) -> Any:
+        """Folder for what is derived from models and can be made again."""
+        return self.places.state / "scratch" / "models"
+
+    def _resolved(self, job: int, rows: list[StepRow]) -> w.Event:
+        self.steps[job] = rows
+        self.recipes[job] = jobs.recipe(rows)
+        return w.Resolved(job)
+
+    # --------------------------------------------------------------------------------------------------------- workers
+
+    def _spawn(self, worker: int, job: int) -> None:
+        handle = self.handles[worker] = WorkerHandle(job)
+        now = self.clocks.wall_ms()
+        future = self.ledger.write(lambda db: jobs.begin_batch(db, job, self.epoch, now))
+
+        def begun(batch: int) -> None:
+            handle.batch = batch
+            if handle.killed:
+                self.post(w.WorkerGone(worker, True, "", "it was not needed any more"))
+                return
+            name = f"worker {batch}"
+            handle.child = self.children.start(
+                "worker",
+                name,
+                lambda said: self._worker_said(worker, said),
+                lambda end: self._worker_ended(worker, end),
+            )
+            steps = [row.step for row in self.steps[job]]
+            handle.child.send(work.WorkerSetup(steps, str(self.cache)))
+
+        self.then(future, begun)
+
+    def _worker_said(self, worker: int, said: Any) -> None:
+        handle = self.handles[worker]
+        match said:
+            case work.Outcome():
+                self.post(w.ItemOutcome(worker, said))
+            case work.Hashed(item, sha256, stat):
+                self.post(w.ItemHashed(worker, item, sha256, stat))
+            case work.Began(item):
+                self.post(w.ItemBegan(worker, item))
+            case work.Usage():
+                handle.usage = said
+            case work.Ready(ms, batch):
+                row, pid = handle.batch, handle.child.pid if handle.child else None
+                if row is not None and pid is not None:
+                    self.then(self.ledger.write(lambda db: jobs.batch_ready(db, row, pid, ms)), lambda _: None)
+                self.paces[handle.job].interrupted()
+                self.post(w.WorkerReady(worker, batch))
+
+    def _worker_ended(self, worker: int, ending: Ending) -> None:
+        handle = self.handles[worker]
+        kind = ending.fatal.kind if ending.fatal else ""
+        if not ending.clean and not handle.killed:
+            batch, lines = handle.batch, ending.last_lines
+            self.log.warning("worker died", batch=batch, cause=ending.cause(), last_lines=lines)
+        self.post(w.WorkerGone(worker, ending.clean, kind, ending.cause()))
+
+    def _tell(self, worker: int, message: Any) -> None:
+        handle = self.handles.get(worker)
+        if handle is not None and handle.child is not None:
+            handle.child.send(message)
+
+    def _kill(self, worker: int, reason: str) -> None:
+        handle = self.handles[worker]
+        handle.killed = True
+        if handle.child is not None:
+            self.log.info("worker ended", batch=handle.batch, reason=reason)
+            handle.child.kill()
+
+    def pid_of(self, worker: int) -> int | None:
+        """The process of a worker, for ``status``."""
+        handle = self.handles.get(worker)
+        return handle.child.pid if handle and handle.child else None
+
+    def batch_of(self, worker: int) -> int:
+        """The batch id of a worker, for ``status``; 0 while it is being begun."""
+        handle = self.handles.get(worker)
+        return handle.batch or 0 if handle else 0
+
+    # ------------------------------------------------------------------------------------------------------ the ledger
+
+    def _lookup(self, command: w.Lookup) -> None:
+        job = self.view.workers[command.worker].job
+        bits = {ident: bit for bit, ident in self.recipes[job].ids.items()}
+        future = self.ledger.read(lambda db: items.known_content(db, job, bits, command.sha256))
+        self.then(future, lambda known: w.Looked(command.worker, command.item, known))
+
+    def _store(self, command: w.Store) -> None:
+        job, recipe, now = command.job, self.recipes[command.job], self.clocks.wall_ms()
+        by_worker: dict[int, list[work.Outcome]] = defaultdict(list)
+        for worker, outcome in command.outcomes:
+            by_worker[worker].append(outcome)
+        batches = {worker: self.handles[worker].batch or 0 for worker in by_worker}
+        claims = [(claim, self.handles[claim.worker].batch or 0) for claim in command.claims]
+
+        def change(db: sqlite3.Connection) -> tuple[dict[int, list[Committed]], dict[int, list[Claimed]], Tally]:
+            committed = {
+                worker: items.commit(db, job, recipe, batches[worker], outcomes, now)
+                for worker, outcomes in by_worker.items()
+            }
+            claimed = {
+                claim.worker: items.claim_suspect(db, job, batch)
+                if claim.alone
+                else items.claim(db, job, batch, claim.limit, now)
+                for claim, batch in claims
+            }
+            return committed, claimed, jobs.tally(db, job)
+
+        self.then(self.ledger.write(change), lambda stored: w.Stored(job, *stored))
+
+    def _give_back(self, command: w.GiveBack) -> None:
+        handle = self.handles.pop(command.worker)
+        batch, usage, now = handle.batch, handle.usage, self.clocks.wall_ms()
+        job = command.job
+        kind = command.kind if command.kind in ("hang", "oom") else "crash"
+        peak, cpu = (usage.peak_bytes, usage.cpu_s) if usage else (None, None)
+
+        def change(db: sqlite3.Connection) -> Tally:
+            if batch is not None:
+                if command.lost:
+                    items.lose(db, job, batch, command.began, command.cause, kind, now)
+                else:
+                    items.release(db, job, batch)
+                outcome = f"died: {command.cause}" if command.lost else "ended"
+                jobs.end_batch(db, batch, outcome, command.given, peak, cpu, now)
+            return jobs.tally(db, job)
+
+        self.then(self.ledger.write(change), lambda tally: w.Tallied(job, tally))
+
+    def _note_pace(self, event: w.Stored, now: float) -> None:
+        count = sum(len(done) for done in event.committed.values())
+        if count:
+            self.paces[event.job].committed(count, now)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file or none: beside it, synced, renamed."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    with open(beside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)

@@ -1,0 +1,104 @@
+"""Search: a query is encoded by a worker in encode mode that is kept warm, then asked of each job's store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from ingestd.errors import Unavailable
+from ingestd.protocol import work
+from ingestd.supervisor import words as w
+from ingestd.supervisor.children import Child, Ending
+
+if TYPE_CHECKING:
+    from ingestd.supervisor.run import Supervisor
+
+WARM_S: Final = 300.0
+"""Seconds that an encoder stays loaded after its last query: loading one costs far more than keeping it."""
+
+ENCODE_S: Final = 60.0
+"""Seconds for a query, a cold start of the model's libraries on a busy machine included."""
+
+STORE_S: Final = 10.0
+"""Seconds that a store may take to open and answer."""
+
+
+@dataclass(slots=True)
+class Encoder:
+    """One encoder process, by its step's fingerprint."""
+
+    child: Child
+    used: float
+    answers: dict[int, work.Encoded | None] = field(default_factory=dict)
+    ending: Ending | None = None
+
+
+class SearchDesk:
+    """Encodes queries and asks stores."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.encoders: dict[str, Encoder] = {}
+        self._next = 0
+
+    async def ask(self, job: int, sink: str, query: work.Search) -> work.Hits:
+        """The nearest points of one job's store. Raises ``Unavailable`` when the store does not answer in time."""
+        return await self._supervisor.sinks.search(job, sink, query, STORE_S)
+
+    async def encode(self, step: work.Step, text: str) -> bytes:
+        """The query vector of ``text``: little-endian float32, L2-normalised. Raises ``Unavailable``."""
+        s = self._supervisor
+        encoder = self.encoders.get(step.fingerprint)
+        if encoder is None:
+            encoder = self._start(step)
+        encoder.used = s.clocks.steady()
+        self._next += 1
+        ident = self._next
+        encoder.answers[ident] = None
+        encoder.child.send(work.Encode(ident, text))
+        with anyio.move_on_after(ENCODE_S):
+            await s.until(lambda: encoder.answers[ident] is not None or encoder.ending is not None)
+        answer = encoder.answers.pop(ident)
+        if answer is not None and answer.vector is not None:
+            return answer.vector
+        why = (
+            answer.error if answer else encoder.ending.cause() if encoder.ending else "the model did not answer in time"
+        )
+        raise Unavailable(
+            why, operation="encode", object="the query", remedy="Try again; ingestctl logs shows what the model said"
+        )
+
+    def _start(self, step: work.Step) -> Encoder:
+        s = self._supervisor
+        fingerprint = step.fingerprint
+
+        def said(message: Any) -> None:
+            if isinstance(message, work.Encoded) and message.id in encoder.answers:
+                encoder.answers[message.id] = message
+            s.post(w.Tick())
+
+        def ended(ending: Ending) -> None:
+            encoder.ending = ending
+            if self.encoders.get(fingerprint) is encoder:
+                del self.encoders[fingerprint]
+            s.post(w.Tick())
+
+        child = s.children.start("worker", f"encoder {step.spec.get('model', '')}", said, ended)
+        encoder = self.encoders[fingerprint] = Encoder(child, s.clocks.steady())
+        child.send(work.EncodeSetup(step, str(s.cache)))
+        return encoder
+
+    async def keep(self) -> None:
+        """End encoders that nobody has used for some minutes; runs as long as the daemon."""
+        while True:
+            await anyio.sleep(30)
+            self.end_idle(WARM_S)
+
+    def end_idle(self, seconds: float) -> None:
+        """End encoders that were not used for ``seconds``."""
+        now = self._supervisor.clocks.steady()
+        for encoder in list(self.encoders.values()):
+            if now - encoder.used >= seconds:
+                encoder.child.send(work.Finish())

@@ -1,0 +1,172 @@
+"""Sink children: one per (job, sink), told how far the feed has grown, heard for cursors and answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ingestd.config import SinkSpec
+from ingestd.errors import Unavailable
+from ingestd.ledger import jobs
+from ingestd.ledger.sql import sql
+from ingestd.protocol import work
+from ingestd.rows import CursorRow
+from ingestd.supervisor import words as w
+from ingestd.supervisor.children import Child, Ending
+from ingestd.supervisor.recipes import vector_fingerprint
+
+if TYPE_CHECKING:
+    from ingestd.supervisor.run import Supervisor
+
+
+@dataclass(slots=True)
+class Link:
+    """A sink's process and the searches that wait for its answer."""
+
+    child: Child | None = None
+    ready: bool = False
+    ending: bool = False
+    answers: dict[int, work.Hits | None] = field(default_factory=dict)
+
+
+class SinkDesk:
+    """Starts, tells and hears sink children."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.links: dict[tuple[int, str], Link] = {}
+        self._next = 0
+
+    def place_of(self, job: int, sink: SinkSpec) -> str:
+        """Where a sink keeps a job's output: the user's place, or one under the job's uuid in the state folder."""
+        if sink.place:
+            return sink.place
+        s = self._supervisor
+        folder = s.places.state / "sinks" / s.rows[job].uuid
+        if sink.kind == "jsonl":
+            return str(folder / "items.jsonl")
+        steps = [row.step for row in s.steps[job]]
+        return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}")
+
+    def start(self, job: int, name: str) -> None:
+        """Start the process with the stored cursor."""
+        s = self._supervisor
+        spec = next(sink for sink in s.rows[job].sinks if sink.name == name)
+        place = self.place_of(job, spec)
+        link = self.links[job, name] = Link()
+        row = s.rows[job]
+        steps = [step.step for step in s.steps[job]]
+
+        def change(db: sqlite3.Connection) -> tuple[CursorRow, int]:
+            if (
+                spec.kind == "qdrant"
+                and db.execute(sql("current_store"), {"job_id": job, "sink": name}).fetchone() is None
+            ):
+                store = {"fingerprint": vector_fingerprint(steps), "place": place}
+                db.execute(sql("add_store"), {"job_id": job, "sink": name, **store})
+            return jobs.cursors(db, job)[name], jobs.tally(db, job).feed_seq
+
+        def begun(value: tuple[CursorRow, int]) -> None:
+            cursor, feed_seq = value
+            if not spec.place:
+                Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            link.child = s.children.start(
+                "sinks", f"sink {name} of {row.name}", lambda said: self._said(job, name, link, said),
+                lambda ending: self._ended(job, name, link, ending),
+            )  # fmt: skip
+            link.child.send(
+                work.SinkSetup(
+                    job,
+                    row.uuid,
+                    row.name,
+                    str(s.ledger.path),
+                    spec.kind,
+                    place,
+                    steps,
+                    cursor.seq,
+                    cursor.token,
+                    feed_seq,
+                )
+            )
+            if link.ending:
+                link.child.send(work.Finish())
+
+        s.then(s.ledger.write(change), begun)
+
+    def wake(self, job: int, name: str, seq: int) -> None:
+        """The feed has grown."""
+        if (link := self.links.get((job, name))) and link.child is not None:
+            link.child.send(work.Grown(seq))
+
+    def end(self, job: int, name: str) -> None:
+        """Deliver what is there and exit."""
+        if link := self.links.get((job, name)):
+            link.ending = True
+            if link.child is not None:
+                link.child.send(work.Finish())
+
+    def kill_all(self) -> None:
+        """Nothing is lost with a sink: its cursor is in the ledger."""
+        for link in self.links.values():
+            if link.child is not None:
+                link.child.kill()
+
+    async def search(self, job: int, name: str, message: work.Search, timeout: float) -> work.Hits:
+        """Ask a store; starts its process if need be. Raises ``Unavailable`` when it has not answered in time."""
+        s = self._supervisor
+        s.post(w.SinkWanted(job, name))
+        self._next += 1
+        ident = self._next
+        query = work.Search(
+            ident, message.vector_name, message.vector, message.limit, message.folder, message.since, message.until
+        )
+        with anyio.move_on_after(timeout):
+            await s.until(
+                lambda: (found := self.links.get((job, name))) is not None and found.ready and not found.ending
+            )
+            link = self.links[job, name]
+            assert link.child is not None
+            link.answers[ident] = None
+            link.child.send(query)
+            await s.until(lambda: link.answers[ident] is not None or link.child is None)
+            answer = link.answers.pop(ident)
+            if answer is not None:
+                return answer
+        view = s.view.sink(job, name)
+        why = view.message if view and view.message else f"it did not answer within {timeout:.0f} seconds"
+        raise Unavailable(
+            why, operation="search", object=f"the sink {name} of the job {s.rows[job].name}",
+            remedy="Try again; ingestctl status shows how far it has got",
+        )  # fmt: skip
+
+    def _said(self, job: int, name: str, link: Link, said: Any) -> None:
+        s = self._supervisor
+        match said:
+            case work.Delivered(seq, token):
+                link.ready = True
+                future = s.ledger.write(lambda db: jobs.put_cursor(db, job, name, seq, token))
+                s.then(future, lambda _: w.SinkDelivered(job, name, seq))
+            case work.Trouble(message, remedy, retry_s):
+                if message:
+                    s.log.warning("sink trouble", job=s.rows[job].name, sink=name, message=message, remedy=remedy)
+                text = f"{message}. {remedy}; trying again in {retry_s:.0f} s" if message else ""
+                s.post(w.SinkTrouble(job, name, text))
+            case work.Hits(ident):
+                if ident in link.answers:
+                    link.answers[ident] = said
+                s.post(w.Tick())
+
+    def _ended(self, job: int, name: str, link: Link, ending: Ending) -> None:
+        s = self._supervisor
+        link.child, link.ready = None, False
+        if self.links.get((job, name)) is link:
+            del self.links[job, name]
+        kind = ending.fatal.kind if ending.fatal else ""
+        if not ending.clean and not link.ending:
+            row = s.rows.get(job)
+            s.log.warning("sink died", job=row.name if row else job, sink=name, cause=ending.cause())
+        s.post(w.SinkGone(job, name, ending.clean, kind, ending.cause()))

@@ -1,0 +1,164 @@
+"""What the supervisor knows while it decides: job rows, items in flight and counts. No handle, no clock, no I/O.
+
+``now`` is everywhere a monotonic time in seconds that does not run while the machine sleeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ingestd.jobs import JobStatus
+from ingestd.protocol.work import Outcome, Stat
+from ingestd.rows import JobRow, Tally
+
+WINDOW: Final = 32
+"""Items given to a worker and not yet committed: what a kill may cost. Twice the model batch where that is more."""
+
+WorkerState = Literal["starting", "ready", "finishing", "draining", "killed"]
+FlightState = Literal["given", "begun", "checking", "held", "going", "settled"]
+
+
+@dataclass(slots=True)
+class Flight:
+    """An item of a window. ``settled``: its outcome is known and waits for its commit."""
+
+    item: int
+    todo: int
+    state: FlightState = "given"
+    sha256: bytes | None = None
+    stat: Stat | None = None
+
+
+@dataclass(slots=True)
+class WorkerView:
+    """One worker process. ``given`` counts the items of this batch; ``alone``: it takes suspects, one at a time."""
+
+    id: int
+    job: int
+    slot: int
+    alone: bool
+    state: WorkerState = "starting"
+    model_batch: int = 1
+    given: int = 0
+    claiming: bool = False
+    window: dict[int, Flight] = field(default_factory=dict)
+    since: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """How many items the window may hold."""
+        return 1 if self.alone else max(WINDOW, 2 * self.model_batch)
+
+    @property
+    def unsettled(self) -> int:
+        """Items that the worker still has something to do for."""
+        return sum(flight.state != "settled" for flight in self.window.values())
+
+    @property
+    def began(self) -> frozenset[int]:
+        """Items that may be the cause if the worker dies: being read, or past their verdict and in decode or model."""
+        return frozenset(f.item for f in self.window.values() if f.state in ("begun", "going"))
+
+
+@dataclass(slots=True)
+class SinkView:
+    """One sink of a job: how far it has got, and whether its process lives."""
+
+    name: str
+    cursor: int
+    state: Literal["off", "starting", "on", "ending"] = "off"
+    told: int = 0
+    message: str = ""
+    not_before: float = 0.0
+    failures: int = 0
+    used: float = float("-inf")
+    idle_since: float = 0.0
+    wanted: bool = False
+
+
+@dataclass(slots=True)
+class JobView:
+    """One job. ``rescan``: a walk is owed. ``passes`` maps a step's bit to its pass."""
+
+    id: int
+    name: str
+    status: JobStatus
+    reason: str
+    priority: int
+    batch_size: int
+    workers: int
+    cooldown_s: float
+    rescan: bool
+    resolved: bool
+    tally: Tally
+    sinks: dict[str, SinkView]
+    probing: bool = False
+    walking: bool = False
+    stopping_walk: bool = False
+    walk_not_before: float = 0.0
+    walk_failures: int = 0
+    source_trouble: str = ""
+    deaths_in_row: int = 0
+    waits: int = 0
+    retry_at: float | None = None
+    slots: dict[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: JobRow, tally: Tally, resolved: bool, cursors: dict[str, int]) -> JobView:
+        """From the ledger's row."""
+        return cls(
+            row.id,
+            row.name,
+            row.status,
+            row.reason,
+            row.priority,
+            row.spec.batch_size,
+            row.spec.workers,
+            row.spec.cooldown_s,
+            row.rescan,
+            resolved,
+            tally,
+            {name: SinkView(name, seq) for name, seq in cursors.items()},
+        )
+
+    @property
+    def lagging(self) -> list[SinkView]:
+        """Sinks that have not got everything yet."""
+        return [sink for sink in self.sinks.values() if sink.cursor < self.tally.feed_seq]
+
+
+@dataclass(slots=True)
+class View:
+    """Everything. ``buffer`` holds outcomes that wait for a commit: (worker, outcome), oldest first."""
+
+    jobs: dict[int, JobView] = field(default_factory=dict)
+    workers: dict[int, WorkerView] = field(default_factory=dict)
+    buffer: list[tuple[int, Outcome]] = field(default_factory=list)
+    buffered_since: float = 0.0
+    owners: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    holders: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
+    next_worker: int = 1
+    closing: bool = False
+
+    def workers_of(self, job: int) -> list[WorkerView]:
+        """The live workers of a job."""
+        return [worker for worker in self.workers.values() if worker.job == job]
+
+    def flight(self, worker: int, item: int) -> Flight | None:
+        """An item in flight, or None when it is not (any more)."""
+        found = self.workers.get(worker)
+        return found.window.get(item) if found else None
+
+    def sink(self, job: int, name: str) -> SinkView | None:
+        """A sink of a job, or None when either is not known (any more)."""
+        found = self.jobs.get(job)
+        return found.sinks.get(name) if found else None
+
+    def quiet(self, job: int) -> bool:
+        """Whether nothing of the job computes: no worker, no walker, no probe, no outcome waiting."""
+        view = self.jobs.get(job)
+        if view is None:
+            return True
+        busy = view.walking or view.probing or bool(self.workers_of(job))
+        return not busy and all(self.workers[worker].job != job for worker, _ in self.buffer if worker in self.workers)

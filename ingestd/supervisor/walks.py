@@ -1,0 +1,110 @@
+"""Walks under way: one walker child per job, its listings committed under credit."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ingestd.ledger import jobs, scans
+from ingestd.protocol import work
+from ingestd.protocol.control import shown
+from ingestd.rows import Tally
+from ingestd.supervisor import words as w
+from ingestd.supervisor.children import Child, Ending
+
+if TYPE_CHECKING:
+    from ingestd.supervisor.run import Supervisor
+
+
+@dataclass(slots=True)
+class Walk:
+    """One walk: its row, its process, and its report once it has come."""
+
+    scan: int
+    child: Child | None = None
+    report: work.ScanEnd | None = None
+    interrupted: bool = False
+
+
+class WalkDesk:
+    """Starts, hears and ends walkers."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.walks: dict[int, Walk] = {}
+
+    def start(self, job: int) -> None:
+        """Begin a walk; its end comes as ``WalkEnded``."""
+        s = self._supervisor
+        now, refs = s.clocks.wall_ms(), s.rows[job].roots
+        walk = self.walks[job] = Walk(0)
+
+        def change(db: sqlite3.Connection) -> tuple[int, list[work.RootSpec]]:
+            return scans.begin(db, job, now), jobs.roots(db, refs)
+
+        def begun(value: tuple[int, list[work.RootSpec]]) -> None:
+            walk.scan, roots = value
+            spec = s.rows[job].spec
+            walk.child = s.children.start(
+                "walker", f"walker {s.rows[job].name}", lambda said: self._said(job, walk, said),
+                lambda ending: self._ended(job, walk, ending),
+            )  # fmt: skip
+            walk.child.send(
+                work.WalkerSetup(
+                    job, str(s.ledger.path), roots, list(spec.include), list(spec.exclude), spec.limit, spec.list_file
+                )
+            )
+            if walk.interrupted:
+                walk.child.send(work.Finish())
+
+        s.then(s.ledger.write(change), begun)
+
+    def end(self, job: int) -> None:
+        """Let a walk end early; the job goes on owing it."""
+        walk = self.walks[job]
+        walk.interrupted = True
+        if walk.child is not None:
+            walk.child.send(work.Finish())
+
+    def _said(self, job: int, walk: Walk, said: Any) -> None:
+        s = self._supervisor
+        if isinstance(said, work.ScanEnd):
+            walk.report = said
+        elif isinstance(said, work.Listing):
+            recipe, now = s.recipes[job], s.clocks.wall_ms()
+
+            def change(db: sqlite3.Connection) -> Tally:
+                scans.apply(db, job, walk.scan, recipe, said, now)
+                return jobs.tally(db, job)
+
+            def applied(tally: Tally) -> w.Event:
+                if walk.child is not None:
+                    walk.child.send(work.Credit(1))
+                return w.Tallied(job, tally)
+
+            s.then(s.ledger.write(change), applied)
+
+    def _ended(self, job: int, walk: Walk, ending: Ending) -> None:
+        s = self._supervisor
+        report, now = walk.report, s.clocks.wall_ms()
+        if report is None:
+            s.log.warning("walk not finished", job=s.rows[job].name, cause=ending.cause())
+        else:
+            errors = [f"{shown(error.path)[0]}: {error.message}" for error in report.errors]
+            s.log.info(
+                "walk ended", job=s.rows[job].name, found=report.found, skipped=report.skipped,
+                complete=report.complete, errors=errors[:5],
+            )  # fmt: skip
+
+        def change(db: sqlite3.Connection) -> tuple[bool, Tally]:
+            paid = report is not None and scans.end(db, job, walk.scan, report, walk.interrupted, now)
+            return paid, jobs.tally(db, job)
+
+        def stored(value: tuple[bool, Tally]) -> w.Event:
+            paid, tally = value
+            self.walks.pop(job, None)
+            trouble = next((e.message for e in report.errors if e.is_root), "") if report else ""
+            return w.WalkEnded(job, paid, trouble, tally)
+
+        s.then(s.ledger.write(change), stored)

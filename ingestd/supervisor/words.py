@@ -1,0 +1,286 @@
+"""Events in, commands out: the vocabulary between ``decide`` and ``run``. Plain data, no handles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from ingestd.jobs import JobEvent
+from ingestd.protocol.work import Outcome, Stat
+from ingestd.rows import Claimed, Committed, KnownContent, Tally
+from ingestd.supervisor.view import JobView
+
+# ------------------------------------------------------------------------------------------------------------- events
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobKnown:
+    """A job was loaded, made, or changed by a request: replaces what the view had of its settings."""
+
+    job: JobView
+
+
+@dataclass(frozen=True, slots=True)
+class JobForgotten:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A person moves a job: pause, resume, stop, or more work for it."""
+
+    job: int
+    event: JobEvent
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The daemon shuts down: jobs keep their status, everything that runs ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFailed:
+    job: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """A change was committed; ``tally`` is how the job stands after it."""
+
+    job: int
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class WalkEnded:
+    """The walker is gone. ``paid``: the walk counts; ``trouble``: a source is away, in words."""
+
+    job: int
+    paid: bool
+    trouble: str
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    worker: int
+    model_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemBegan:
+    worker: int
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemHashed:
+    worker: int
+    item: int
+    sha256: bytes
+    stat: Stat
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the ledger knows of a hash."""
+
+    worker: int
+    item: int
+    known: KnownContent
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    worker: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A commit is durable: outcomes by worker, new claims by worker."""
+
+    job: int
+    committed: dict[int, list[Committed]]
+    claimed: dict[int, list[Claimed]]
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker process ended. ``clean``: it exited 0 on its own after Finish or Drain; ``kind`` and ``cause`` else."""
+
+    worker: int
+    clean: bool
+    kind: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinkDelivered:
+    job: int
+    sink: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkTrouble:
+    job: int
+    sink: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinkGone:
+    job: int
+    sink: str
+    clean: bool
+    kind: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinkWanted:
+    """Somebody searches: the sink's process is to live for some minutes."""
+
+    job: int
+    sink: str
+
+
+Event = (
+    Tick | JobKnown | JobForgotten | Asked | Closing | Resolved | ProbeFailed | Tallied | WalkEnded | WorkerReady
+    | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone | SinkDelivered | SinkTrouble | SinkGone
+    | SinkWanted
+)  # fmt: skip
+
+# ----------------------------------------------------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    job: int
+    status: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndWalk:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    worker: int
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    worker: int
+    message: msgspec.Struct
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    worker: int
+    item: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    worker: int
+    limit: int
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One transaction: these outcomes, then these claims."""
+
+    job: int
+    outcomes: tuple[tuple[int, Outcome], ...]
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """The rest of a window: ``lost`` if the worker died by itself, released if we ended it."""
+
+    worker: int
+    job: int
+    lost: bool
+    began: frozenset[int]
+    kind: str
+    cause: str
+    given: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartSink:
+    job: int
+    sink: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeSink:
+    job: int
+    sink: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndSink:
+    job: int
+    sink: str
+
+
+Command = (
+    SetStatus
+    | Probe
+    | Walk
+    | EndWalk
+    | Spawn
+    | Send
+    | Kill
+    | Lookup
+    | Store
+    | GiveBack
+    | StartSink
+    | WakeSink
+    | EndSink
+)
+
+Wait = Literal["source", "sink", "degraded", "models"]

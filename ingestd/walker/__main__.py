@@ -1,0 +1,49 @@
+"""``python -m ingestd.walker --fd N --parent PID``: resolves roots or walks them, as the first message says."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+
+from ingestd.child import Channel, run_child
+from ingestd.errors import Unavailable
+from ingestd.ledger.reader import open_reader
+from ingestd.protocol.work import Credit, Finish, ResolveRoots, RootsResolved, ToWalker, WalkerSetup
+from ingestd.walker.outbox import Outbox
+from ingestd.walker.roots import resolve
+from ingestd.walker.walk import Walk
+
+
+def main(channel: Channel[ToWalker]) -> None:
+    """Answer the first message, whole, and return. A ``Finish`` before any work is a clean end."""
+    message = channel.receive()
+    while isinstance(message, Credit):  # credit for listings of a walk that has not begun means nothing
+        message = channel.receive()
+    match message:
+        case ResolveRoots():
+            channel.send(RootsResolved([resolve(path) for path in message.paths]))
+        case WalkerSetup():
+            _walk(channel, message)
+        case Finish() | None:
+            return
+
+
+def _walk(channel: Channel[ToWalker], setup: WalkerSetup) -> None:
+    # Millions of short-lived tuples and no cycles: the collector would only look at them again and again.
+    gc.disable()
+    try:
+        db = open_reader(setup.ledger)
+        outbox = Outbox(channel.send, channel.receive, setup.credit)
+        end = Walk(setup, db, outbox).run()
+    except sqlite3.Error as error:
+        raise Unavailable(
+            str(error),
+            operation="read",
+            object=setup.ledger,
+            remedy="The walk begins anew when the ledger can be read",
+        ) from error
+    channel.send(end)
+
+
+if __name__ == "__main__":
+    run_child("walker", ToWalker, main)

@@ -1,0 +1,8 @@
+"""``python -m ingestd.worker --fd N --parent PID``."""
+
+from ingestd.child import run_child
+from ingestd.protocol.work import ToWorker
+from ingestd.worker.main import main
+
+if __name__ == "__main__":
+    run_child("worker", ToWorker, main)

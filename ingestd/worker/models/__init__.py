@@ -1,0 +1,82 @@
+"""The registry of model families, by name. Families are imported when they are asked for: some cost seconds."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ingestd.errors import Misconfigured
+from ingestd.protocol.work import Step, StepRequest
+
+if TYPE_CHECKING:
+    from ingestd.worker.models.base import Encoder, Family, Runner
+
+META: Final = "meta"
+"""The step that every recipe has; it reads the file itself and is no model."""
+
+_FAMILIES: Final = {"builtin": "ingestd.worker.models.builtin"}
+"""Model name → the module that has its ``FAMILY``."""
+
+
+def family_of(kind: str, model: str) -> Family:
+    """The family that answers to a model name for a kind of step. Raises ``Misconfigured``."""
+    module = _FAMILIES.get(model)
+    if module is None:
+        raise Misconfigured(
+            "there is no such model",
+            operation="resolve",
+            object=f"the {kind} model {model!r}",
+            remedy=f"Models known here: {', '.join(sorted(_FAMILIES))}; 'none' leaves the step out",
+        )
+    family: Family = importlib.import_module(module).FAMILY
+    if kind not in family.kinds:
+        raise Misconfigured(
+            f"{model!r} cannot do that step",
+            operation="resolve",
+            object=f"the step {kind!r}",
+            remedy=f"It can do: {', '.join(sorted(family.kinds))}",
+        )
+    return family
+
+
+def resolve(request: StepRequest, cache: Path) -> Step:
+    """What a request means on this machine, ``bit`` and ``pass_`` left 0. Raises ``Misconfigured``."""
+    if request.kind == META:
+        return _meta_step()
+    return family_of(request.kind, request.model).resolve(request, cache)
+
+
+def provenance(requests: Sequence[StepRequest]) -> dict[str, object]:
+    """Versions and devices behind these requests."""
+    import platform
+
+    import PIL
+
+    found: dict[str, object] = {"python": platform.python_version(), "pillow": PIL.__version__}
+    for request in requests:
+        if request.kind != META:
+            found |= family_of(request.kind, request.model).provenance()
+    return found
+
+
+def load(steps: Sequence[Step], cache: Path, threads: int) -> list[Runner]:
+    """The runners for these steps, ``meta`` left out, steps of one family together. Raises ``Misconfigured``."""
+    by_family: dict[Family, list[Step]] = {}
+    for step in steps:
+        if step.kind != META:
+            by_family.setdefault(family_of(step.kind, str(step.spec.get("model"))), []).append(step)
+    return [runner for family, own in by_family.items() for runner in family.load(own, cache, threads)]
+
+
+def encoder(step: Step, cache: Path) -> Encoder:
+    """What encodes queries for an ``embed`` step. Raises ``Misconfigured``."""
+    return family_of(step.kind, str(step.spec.get("model"))).encoder(step, cache)
+
+
+def _meta_step() -> Step:
+    from ingestd.worker.metadata import META_VERSION
+    from ingestd.worker.models.base import fingerprint
+
+    return Step(0, META, fingerprint({"kind": META, "version": META_VERSION}), {"model": "builtin"})

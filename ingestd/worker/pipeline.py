@@ -1,0 +1,277 @@
+"""The worker's threads: one listens to the daemon, a few read and decode ahead, the main thread runs the models.
+
+Reading, asking the daemon about a hash, decoding and the forward pass overlap across the items of the window. Every
+item that the daemon does not drop ends in exactly one ``Outcome``, sent as soon as its last step is done.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from ingestd.child import Channel
+from ingestd.errors import FailureKind, ItemError, ProtocolError
+from ingestd.protocol.work import (
+    Began,
+    Drain,
+    Encode,
+    Encoded,
+    Failure,
+    Finish,
+    Hashed,
+    Outcome,
+    Step,
+    StepResult,
+    Verdict,
+    Work,
+)
+from ingestd.worker.decode import MAX_PIXELS, open_picture
+from ingestd.worker.metadata import meta_body
+from ingestd.worker.models import META
+from ingestd.worker.models.base import Answer, Runner, out_of_memory
+from ingestd.worker.read import read_file
+from ingestd.worker.usage import cores, usage
+from ingestd.worker.window import Entry, Window
+
+USAGE_EVERY: Final = 25
+"""Outcomes between two reports of memory and CPU."""
+
+HELD_PIXELS: Final = MAX_PIXELS
+"""Pixels being decoded at once by all threads: one picture at the limit, or any number of ordinary ones."""
+
+
+class Pipeline:
+    """Works through what the daemon sends until ``Finish`` or ``Drain``. ``run`` belongs to the main thread."""
+
+    def __init__(self, channel: Channel[Any], steps: Sequence[Step], runners: Sequence[Runner]) -> None:
+        self._channel = channel
+        self._runners = list(runners)
+        self._kinds = {step.bit: step.kind for step in steps}
+        self._meta_bit = next((step.bit for step in steps if step.kind == META), None)
+        self._window = Window(max((runner.batch for runner in runners), default=1))
+        self._pixels = _Budget(HELD_PIXELS)
+        self._sending = threading.Lock()
+        self._closed = False
+        self._sent = 0
+
+    def run(self) -> None:
+        """Start the threads and run the models; returns when nothing is left to do or the daemon said ``Drain``."""
+        readers = min(4, max(2, cores() // 2))
+        for target, name in [(self._listen, "listen")] + [(self._read_ahead, f"reader-{n}") for n in range(readers)]:
+            threading.Thread(target=self._guarded, args=(target,), name=name, daemon=True).start()
+        while (group := self._window.next_group()) is not None:
+            self._run_models(group)
+        with self._sending:
+            self._closed = True
+
+    def _guarded(self, target: Any) -> None:
+        try:
+            target()
+        except BaseException as error:
+            self._window.fail(error)
+
+    # ------------------------------------------------------------------------------------------- the listening thread
+
+    def _listen(self) -> None:
+        while True:
+            match self._channel.receive():
+                case Work() as work:
+                    self._window.add(work)
+                case Verdict() as verdict:
+                    self._window.verdict(verdict)
+                case Drain():
+                    self._window.drain()
+                    return
+                case Finish():
+                    self._window.finish()
+                case Encode(id=id):
+                    self._channel.send(Encoded(id, None, "this worker does not encode queries"))
+                case other:
+                    raise ProtocolError(f"a worker at work was sent {type(other).__name__}")
+
+    # --------------------------------------------------------------------------------------------- the reader threads
+
+    def _read_ahead(self) -> None:
+        while (entry := self._window.take()) is not None:
+            if entry.state == "reading":
+                self._read(entry)
+            else:
+                self._decode(entry)
+
+    def _read(self, entry: Entry) -> None:
+        work = entry.work
+        asked = entry.sha256
+        if asked is None:
+            self._channel.send(Began(work.item))
+        began = time.perf_counter()
+        try:
+            whole = read_file(work.path)
+            if asked is not None and whole.sha256 != asked:
+                raise ItemError("changed", "it changed while it waited for its copy", stage="read")
+        except (ItemError, MemoryError) as error:
+            entry.sha256 = entry.stat = None
+            self._fail(entry, entry.steps, error, stage="read", content=False)
+            self._end(entry)
+            return
+        entry.took("read", time.perf_counter() - began)
+        if self._window.hashed(entry, whole.data, whole.sha256, whole.stat):
+            self._channel.send(Hashed(work.item, whole.sha256, whole.stat))
+
+    def _decode(self, entry: Entry) -> None:
+        assert entry.data is not None
+        began = time.perf_counter()
+        needed = {index: runner for index, runner in enumerate(self._runners) if runner.mask & entry.steps}
+        wants = [runner.want for runner in needed.values()]
+        want = None if not wants else 0 if 0 in wants else max(wants)
+        try:
+            picture = open_picture(entry.data, os.path.splitext(entry.work.path)[1])
+            entry.format = picture.format
+            with self._pixels.held(picture.cost(want)):
+                picture.load(want)
+                entry.width, entry.height = picture.width, picture.height
+                image = None if want is None else picture.rgb(want)
+                entry.took("decode", time.perf_counter() - began)
+                if self._meta_bit is not None and entry.steps >> self._meta_bit & 1:
+                    began = time.perf_counter()
+                    entry.results.append(StepResult(self._meta_bit, meta_body(picture)))
+                    entry.took(META, time.perf_counter() - began)
+                for index, runner in needed.items():
+                    self._prepare(entry, index, runner, image)
+        except (ItemError, MemoryError) as error:
+            entry.results.clear()
+            self._fail(entry, entry.steps, error, stage="decode", content=True)
+        if entry.prepared:
+            self._window.decoded(entry)
+        else:
+            self._end(entry)
+
+    def _prepare(self, entry: Entry, index: int, runner: Runner, image: Any) -> None:
+        began = time.perf_counter()
+        try:
+            entry.prepared[index] = runner.prepare(image)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a model's preprocessing raises is this picture's failure
+            self._fail(entry, entry.steps & runner.mask, error, stage="model", content=True)
+        entry.took("decode", time.perf_counter() - began)
+
+    # ------------------------------------------------------------------------------------------------ the main thread
+
+    def _run_models(self, group: list[Entry]) -> None:
+        for index, runner in enumerate(self._runners):
+            waiting = [entry for entry in group if index in entry.prepared]
+            while waiting and not self._window.draining:
+                batch, waiting = waiting[: runner.batch], waiting[runner.batch :]
+                self._run_batch(index, runner, batch)
+                for entry in batch:
+                    if not entry.prepared:
+                        self._end(entry)
+
+    def _run_batch(self, index: int, runner: Runner, batch: list[Entry]) -> None:
+        """Run one batch; what fails in it is found by running it in parts."""
+        began = time.perf_counter()
+        asked = [entry.steps & runner.mask for entry in batch]
+        error: Exception | None = None
+        try:
+            answers = runner.run([entry.prepared[index] for entry in batch], asked)
+        except Exception as caught:  # anything a model raises: decided below, outside, where its tensors are freed
+            error = caught.with_traceback(None) if len(batch) > 1 else caught
+        if error is None:
+            share = (time.perf_counter() - began) / len(batch)
+            for entry, bits, answer in zip(batch, asked, answers, strict=True):
+                del entry.prepared[index]
+                self._take_answer(entry, bits, answer, share)
+        elif len(batch) == 1:
+            entry = batch[0]
+            del entry.prepared[index]
+            self._fail(entry, asked[0], error, stage="model", content=True)
+        elif out_of_memory(error):
+            runner.batch = max(1, len(batch) // 2)
+            print(f"out of memory with {len(batch)} images at once: going on with {runner.batch}", file=sys.stderr)
+            _free_memory()
+            size = runner.batch  # a part may halve it again
+            for at in range(0, len(batch), size):
+                self._run_batch(index, runner, batch[at : at + size])
+        else:
+            print(f"a batch of {len(batch)} images failed, trying them one by one: {error}", file=sys.stderr)
+            for entry in batch:
+                self._run_batch(index, runner, [entry])
+
+    def _take_answer(self, entry: Entry, asked: int, answer: Answer, share: float) -> None:
+        entry.took("model", share)
+        for bit, result in answer.items():
+            entry.took(self._kinds[bit], share / asked.bit_count())
+            if isinstance(result, ItemError):
+                self._fail(entry, 1 << bit, result, stage="model", content=True)
+            else:
+                entry.results.append(result)
+
+    # ------------------------------------------------------------------------------------------------- from any thread
+
+    def _fail(self, entry: Entry, steps: int, error: Exception, *, stage: str, content: bool) -> None:
+        if isinstance(error, ItemError):
+            failure = Failure(steps, error.kind, error.message, error.stage, error.detail, content)
+        else:
+            memory = out_of_memory(error)
+            kind: FailureKind = "oom" if memory else "model"
+            message = "memory ran out, with this image alone" if memory else f"{type(error).__name__}: {error}"[:500]
+            detail = "".join(traceback.format_exception(error))[-2000:]
+            failure = Failure(steps, kind, message, stage, detail, content and not memory)
+        entry.failures.append(failure)
+
+    def _end(self, entry: Entry) -> None:
+        """Send the item's outcome, unless the daemon has been told that nothing more comes."""
+        with self._sending:
+            if not self._closed:
+                self._channel.send(
+                    Outcome(
+                        entry.work.item,
+                        entry.stat,
+                        entry.sha256,
+                        entry.format,
+                        entry.width,
+                        entry.height,
+                        entry.results,
+                        entry.failures,
+                        entry.ms,
+                    )
+                )
+                self._sent += 1
+                if self._sent % USAGE_EVERY == 0:
+                    self._channel.send(usage())
+        self._window.forget(entry)
+
+
+class _Budget:
+    """Lets as many in as fit together under a limit; one that is larger than the limit goes alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def held(self, amount: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._used == 0 or self._used + amount <= self._limit)
+            self._used += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= amount
+                self._changed.notify_all()
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,116 @@
+"""The follower's own decisions, on a clock that passes only when it waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingestd.errors import Misconfigured, ProtocolError
+from ingestd.protocol.work import Finish, Grown, Hit, Search
+from ingestd.sinks import follow as follow_module
+from ingestd.sinks.follow import LONGEST_RETRY_S, retry_after
+from tests.sinks.faults import NEW, Clock, SinkThatRefuses, SlowSink, Wrapped, follow
+from tests.sinks.feedkit import Feed, feed_of, vector
+from tests.sinks.kinds import Memory
+
+
+@pytest.mark.parametrize(
+    ("attempt", "chance", "seconds"),
+    [(1, 0, 1), (2, 0, 2), (6, 0, 32), (7, 0, 60), (10_000, 0, 60), (1, 0.5, 0.9), (7, 0.999, 48.012)],
+)
+def test_waits_double_to_a_minute_with_jitter(attempt: int, chance: float, seconds: float) -> None:
+    """Jitter only ever shortens, so what was announced is not exceeded."""
+    assert retry_after(attempt, chance) == pytest.approx(seconds)
+
+
+def test_grown_wakes_a_long_wait(tmp_path: Path) -> None:
+    """News shortens a wait to the first one's length; a place that is away is not asked more often than that."""
+    kind = Memory(tmp_path)
+    clock = Clock()
+    with feed_of(tmp_path, 5) as feed:
+        sink = SinkThatRefuses(kind.make(feed.setup(kind.name, kind.place)), times=10)
+        line = follow(kind, feed, sink=sink, clock=clock, script=[Grown(5)] * 20)
+        assert line.cursor.seq == 5
+    assert clock() <= 1000 + 10 * LONGEST_RETRY_S
+    assert clock() >= 1000 + 10, "ten tries need at least a second each"
+
+
+def test_finish_wakes_a_long_wait(tmp_path: Path) -> None:
+    """A daemon that stops does not wait for a place that is away."""
+    kind = Memory(tmp_path)
+    clock = Clock()
+    with feed_of(tmp_path, 5) as feed:
+        sink = SinkThatRefuses(kind.make(feed.setup(kind.name, kind.place)), times=10)
+        line = follow(kind, feed, sink=sink, clock=clock, script=[Finish()])
+        assert len(line.troubles) == 1
+    assert clock() == 1000
+
+
+def test_finish_has_a_bound(tmp_path: Path) -> None:
+    """What is not delivered some seconds after ``Finish`` is left to the next start."""
+    kind = Memory(tmp_path)
+    clock = Clock()
+    with feed_of(tmp_path, 256 * 8) as feed:
+        sink = SlowSink(kind.make(feed.setup(kind.name, kind.place)), clock, 2)
+        line = follow(kind, feed, sink=sink, clock=clock, script=[Finish()])
+        assert line.cursor.seq == 256 * 4
+        follow(kind, feed, line.cursor)
+        assert kind.state() == kind.expected(feed)
+
+
+def test_a_search_during_a_wait_is_answered(tmp_path: Path) -> None:
+    """Trouble with writing does not stop reading."""
+    kind = Memory(tmp_path)
+    with feed_of(tmp_path, 5) as feed:
+        cursor = follow(kind, feed).cursor
+        feed.add(1)
+        sink = SinkThatRefuses(kind.make(feed.setup(kind.name, kind.place, *cursor)), times=3)
+        line = follow(kind, feed, cursor, sink=sink, script=[Search(1, "embed", vector(2), 1)])
+        assert [len(answer.hits) for answer in line.hits] == [1]
+        assert line.sent.index(line.hits[0]) < line.sent.index(line.troubles[-1])
+
+
+def test_an_answer_fits_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hits beyond the size of an answer are left out, best first."""
+
+    class SinkWithLongPayloads(Wrapped):
+        def search(self, ask: Search) -> list[Hit]:
+            return [Hit(str(number), 1 - number / 10, b"x" * 100) for number in range(10)]
+
+    monkeypatch.setattr(follow_module, "MAX_ANSWER", 450)
+    kind = Memory(tmp_path)
+    with feed_of(tmp_path, 1) as feed:
+        sink = SinkWithLongPayloads(kind.make(feed.setup(kind.name, kind.place)))
+        line = follow(kind, feed, sink=sink, script=[Grown(1), Search(1, "embed", vector(2), 10)])
+        assert [hit.id for hit in line.hits[0].hits] == ["0", "1", "2", "3"]
+
+
+def test_a_second_setup_is_a_defect(tmp_path: Path) -> None:
+    """Out of turn is an error, not a guess."""
+    kind = Memory(tmp_path)
+    with feed_of(tmp_path, 1) as feed, pytest.raises(ProtocolError):
+        follow(kind, feed, script=[feed.setup("memory", "x")])
+
+
+def test_misconfigured_ends_it(tmp_path: Path) -> None:
+    """Only a person can help: it is raised, not waited out."""
+
+    class SinkThatIsForbidden(Wrapped):
+        def open(self, cursor: object) -> object:  # type: ignore[override]
+            raise Misconfigured("permission denied", operation="open", object="x", remedy="y")
+
+    kind = Memory(tmp_path)
+    with feed_of(tmp_path, 1) as feed:
+        sink = SinkThatIsForbidden(kind.make(feed.setup(kind.name, kind.place)))
+        with pytest.raises(Misconfigured):
+            follow(kind, feed, NEW, sink=sink)
+
+
+def test_a_short_page_is_not_the_end(tmp_path: Path) -> None:
+    """``Grown`` beyond what a page held is remembered."""
+    kind = Memory(tmp_path)
+    with feed_of(tmp_path, 3) as feed:
+        grown: Feed = feed
+        line = follow(kind, grown, script=[Grown(3), Grown(2)])
+        assert line.cursor.seq == 3

@@ -1,0 +1,140 @@
+"""The layer rule of ``ingestd/__init__`` is kept: read from the imports, with ``ast``, nothing executed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+INGESTD = ROOT / "ingestd"
+
+# Packages whose __init__ is a docstring alone count as words.
+WORDS = {
+    "ingestd",
+    "ingestd.errors",
+    "ingestd.paths",
+    "ingestd.jobs",
+    "ingestd.protocol",
+    "ingestd.supervisor",
+    "ingestd.control",
+    "ingestd.ledger",
+}
+POLICY = {
+    "ingestd.config",
+    "ingestd.rows",
+    *(f"ingestd.supervisor.{n}" for n in ("decide", "plan", "view", "words", "pace", "recipes")),
+}
+CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.child")
+HEAVY = {"torch", "numpy", "PIL", "qdrant_edge", "qdrant_client", "transformers", "safetensors"}
+
+
+def layer_of(module: str) -> int | None:
+    """0 words, 1 policy, 2 mechanism, 3 conduct, 4 root; None for children."""
+    if module.startswith(CHILDREN):
+        return None
+    if module in WORDS or module.startswith("ingestd.protocol."):
+        return 0
+    if module in POLICY:
+        return 1
+    if module.startswith(("ingestd.ledger", "ingestd.host")) or module in (
+        "ingestd.supervisor.children",
+        "ingestd.logs",
+    ):
+        return 2
+    if module.startswith(("ingestd.supervisor.", "ingestd.control")):
+        return 3
+    return 4
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(INGESTD.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at any depth of its code, as written."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+MODULES = modules()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_its_own_layer_or_those_below(module: str) -> None:
+    """A layer may use the ones under it and itself, never one above; children use words and the ledger's reader."""
+    own = layer_of(module)
+    for name in imports(MODULES[module]):
+        if name not in MODULES:
+            continue
+        used = layer_of(name)
+        if own is None:
+            room = module.split(".")[1]
+            fine = used == 0 or name.startswith((f"ingestd.{room}", "ingestd.child")) or name == "ingestd.ledger.reader"
+            assert fine, f"the child {module} imports {name}"
+        else:
+            assert used is not None, f"{module} imports the child {name}: children are started, not imported"
+            assert used <= own, f"{module} (layer {own}) imports {name} (layer {used})"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if layer_of(m) in (0, 1)])
+def test_policy_touches_nothing(module: str) -> None:
+    """What decides has no clock, no processes, no database and no event loop: everything is passed in."""
+    banned = {"time", "subprocess", "sqlite3", "asyncio", "anyio", "socket", "threading", "psutil", "structlog"}
+    assert not {name.split(".")[0] for name in imports(MODULES[module])} & banned
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if layer_of(m) is not None])
+def test_the_daemon_imports_nothing_heavy(module: str) -> None:
+    """Models, images and stores belong to children: nothing native can stall or kill the daemon."""
+    assert not {name.split(".")[0] for name in imports(MODULES[module])} & HEAVY
+
+
+def test_mechanisms_do_not_know_each_other() -> None:
+    """The ledger and the host do not import one another, nor the children's keeper."""
+    for module, path in MODULES.items():
+        if module.startswith("ingestd.ledger"):
+            assert not any(name.startswith(("ingestd.host", "ingestd.supervisor")) for name in imports(path)), module
+        if module.startswith("ingestd.host"):
+            assert not any(name.startswith(("ingestd.ledger", "ingestd.supervisor")) for name in imports(path)), module
+
+
+def test_sql_has_one_room() -> None:
+    """No SQL outside ``ingestd/ledger``; there it stands in the .sql files, pragmas and transactions apart."""
+    words = ("SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM")
+    for module, path in MODULES.items():
+        if module.startswith("ingestd.ledger"):
+            continue
+        strings = [
+            n.value
+            for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(n, ast.Constant) and isinstance(n.value, str)
+        ]
+        assert not any(text.lstrip().startswith(words) for text in strings), module
+
+
+def test_the_client_uses_the_standard_library_alone() -> None:
+    """``ingestctl status`` loads nothing that was installed: it starts in the time of a bare interpreter."""
+    code = (
+        "import sys; before = set(sys.modules); sys.argv = ['ingestctl', 'status']\n"
+        "import ingestctl.main\n"
+        "try: ingestctl.main.main()\n"
+        "except SystemExit: pass\n"
+        "new = {m.split('.')[0] for m in set(sys.modules) - before} - {'ingestctl'}\n"
+        "print('FOREIGN', sorted(m for m in new if m not in sys.stdlib_module_names))\n"
+    )
+    env = {"PATH": "/usr/bin:/bin", "INGESTD_HOME": "/nonexistent/ingestd", "HOME": "/nonexistent"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60)
+    assert "FOREIGN []" in done.stdout, done.stdout + done.stderr

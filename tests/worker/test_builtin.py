@@ -1,0 +1,176 @@
+"""The builtin models on real photographs, through real worker processes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy
+import pytest
+
+from ingestd.protocol.work import (
+    Encode,
+    Encoded,
+    EncodeSetup,
+    Fatal,
+    Finish,
+    FromWorker,
+    Hello,
+    Outcome,
+    Probe,
+    Probed,
+    Ready,
+    Step,
+    StepRequest,
+    WorkerSetup,
+)
+from tests.childkit import running
+from tests.worker.workerkit import worker
+
+skimage_data = pytest.importorskip("skimage.data")
+PHOTOS = Path(skimage_data.__file__).parent
+NAMES = [
+    *("astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png", "gravel.png"),
+    *("horse.png", "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png", "page.png", "rocket.jpg", "text.png"),
+]
+
+
+def probe(cache: Path, *requests: StepRequest) -> list[Step]:
+    with running("ingestd.worker", FromWorker) as child:
+        child.expect(Hello)
+        child.send(Probe(list(requests), str(cache)))
+        steps: list[Step] = child.expect(Probed).steps
+        assert child.wait() == 0
+    return [msgspec.structs.replace(step, bit=bit) for bit, step in enumerate(steps)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def steps(cache: Path) -> list[Step]:
+    return probe(cache, *(StepRequest(*request) for request in RECIPE))
+
+
+RECIPE = (("meta", "none"), ("embed", "builtin"), ("describe", "builtin"))
+
+
+@pytest.fixture(scope="module")
+def answered(cache: Path, steps: list[Step]) -> dict[str, Outcome]:
+    """Every photo's outcome from one worker, in batches."""
+    with worker(steps, cache) as w:
+        maps = Path(f"/proc/{w.child.process.pid}/maps")
+        assert not maps.exists() or not re.search(r"/(transformers|tokenizers)/", maps.read_text())
+        outcomes = w.process([PHOTOS / name for name in NAMES])
+    return {name: outcomes[i] for i, name in enumerate(NAMES)}
+
+
+def vector_of(outcome: Outcome) -> numpy.ndarray:
+    [vector] = [result.vector for result in outcome.results if result.bit == 1]
+    assert vector is not None
+    return numpy.frombuffer(vector, "<f4")
+
+
+def body_of(outcome: Outcome) -> dict[str, Any]:
+    [body] = [json.loads(result.body) for result in outcome.results if result.bit == 2]
+    assert isinstance(body, dict)
+    return body
+
+
+def test_the_probe_resolves_in_order_and_keeps_the_label_vectors(cache: Path, steps: list[Step]) -> None:
+    """Fingerprints differ by step and are the same in another process; what is slow was computed once."""
+    assert [step.kind for step in steps] == ["meta", "embed", "describe"]
+    assert len({step.fingerprint for step in steps}) == 3
+    assert steps[1].spec["dim"] == 384
+    assert steps[1].spec["model"] == steps[2].spec["model"] == "builtin"
+    kept = list(cache.iterdir())
+    assert [file.stat().st_size for file in kept] == [1000 * 384 * 4]
+    assert probe(cache, StepRequest("describe", "builtin"))[0].fingerprint == steps[2].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("chelsea.png", {"tabby cat", "tiger cat", "egyptian cat"}),
+        ("coffee.png", {"espresso", "cup", "coffee mug"}),
+        ("rocket.jpg", {"missile", "projectile", "space shuttle"}),
+        ("motorcycle_left.png", {"moped", "motor scooter"}),
+        ("camera.png", {"tripod"}),
+    ],
+)
+def test_labels_are_right(answered: dict[str, Outcome], name: str, words: set[str]) -> None:
+    """The best label of a photo with a clear subject names it; ten tags come with falling scores."""
+    body = body_of(answered[name])
+    labels = [tag["label"] for tag in body["tags"]]
+    scores = [tag["score"] for tag in body["tags"]]
+    assert labels[0] in words
+    assert body["description"].startswith(labels[0])
+    assert (len(labels), scores) == (10, sorted(scores, reverse=True))
+
+
+def test_vectors_are_unit_length(answered: dict[str, Outcome]) -> None:
+    """384 numbers, L2-normalised."""
+    for outcome in answered.values():
+        assert vector_of(outcome).shape == (384,)
+        assert numpy.linalg.norm(vector_of(outcome)) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_batch_gives_what_single_images_give(cache: Path, steps: list[Step], answered: dict[str, Outcome]) -> None:
+    """Cosine at least 0.9999 between an image's vector alone and in a batch."""
+    with worker(steps, cache) as w:
+        for name in NAMES[:6]:
+            alone = w.one(PHOTOS / name)
+            assert float(vector_of(alone) @ vector_of(answered[name])) >= 0.9999
+            assert body_of(alone)["tags"][0]["label"] == body_of(answered[name])["tags"][0]["label"]
+
+
+def test_text_finds_its_photo(cache: Path, steps: list[Step], answered: dict[str, Outcome]) -> None:
+    """Each query's photo comes first among all; the encoder answers until it is told to finish."""
+    wanted = {"a cat": "chelsea.png", "a cup of coffee": "coffee.png", "a rocket": "rocket.jpg", "coffee": "coffee.png"}
+    with running("ingestd.worker", FromWorker) as child:
+        child.expect(Hello)
+        child.send(EncodeSetup(steps[1], str(cache)))
+        child.expect(Ready)
+        for id, (query, name) in enumerate(wanted.items()):
+            child.send(Encode(id, query))
+            encoded = child.expect(Encoded)
+            assert (encoded.id, encoded.error) == (id, "")
+            query_vector = numpy.frombuffer(encoded.vector, "<f4")
+            assert numpy.linalg.norm(query_vector) == pytest.approx(1, abs=1e-5)
+            scores = {photo: float(vector_of(outcome) @ query_vector) for photo, outcome in answered.items()}
+            assert max(scores, key=scores.__getitem__) == name, (query, scores)
+        child.send(Finish())
+        assert child.wait() == 0
+
+
+def test_other_weights_than_the_jobs_are_refused(cache: Path, steps: list[Step]) -> None:
+    """Results never go under a fingerprint that the installed weights do not have."""
+    other = msgspec.structs.replace(steps[2], spec={**steps[2].spec, "weights": "0" * 64})
+    with running("ingestd.worker", FromWorker) as child:
+        child.expect(Hello)
+        child.send(WorkerSetup([steps[0], other], str(cache), 1))
+        fatal = child.expect(Fatal)
+        assert (fatal.kind, "upgrade" in fatal.remedy) == ("misconfigured", True)
+        assert child.wait() == 1
+
+
+def test_a_damaged_cache_is_computed_again(tmp_path: Path, cache: Path, steps: list[Step]) -> None:
+    """What is read from the cache is distrusted: garbage is replaced, not used."""
+    [good] = cache.iterdir()
+    (tmp_path / good.name).write_bytes(b"\x7f" * good.stat().st_size)
+    with worker(steps, tmp_path) as w:
+        assert w.one(PHOTOS / "chelsea.png").failures == []
+    assert numpy.allclose(numpy.fromfile(tmp_path / good.name, "<f4"), numpy.fromfile(good, "<f4"), atol=1e-5)
+
+
+def test_settings_that_mean_nothing_here_are_refused(tmp_path: Path) -> None:
+    """A prompt for a model that takes none is told, not ignored."""
+    with running("ingestd.worker", FromWorker) as child:
+        child.expect(Hello)
+        child.send(Probe([StepRequest("describe", "builtin", {"prompt": "What is this?"})], str(tmp_path)))
+        assert child.expect(Fatal).kind == "misconfigured"
