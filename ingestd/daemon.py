@@ -114,7 +114,11 @@ async def _conduct(supervisor: Supervisor, settings: Settings, socket: Path, log
 
 async def _until_done(supervisor: Supervisor, tasks: anyio.abc.TaskGroup) -> None:
     async with anyio.create_task_group() as children:
-        await supervisor.run(children)
+        try:
+            await supervisor.run(children)
+        except BaseException:
+            supervisor.children.kill_all()  # a child is always waited for, so it must not outlive its supervisor
+            raise
         # Replies that say so ("shutdown") are under way: let them out before the socket closes.
         await anyio.sleep(0.1)
         children.cancel_scope.cancel()

@@ -49,7 +49,13 @@ def job_status(facts: JobFacts, live: Supervisor | None) -> c.JobStatus:
         last_commit_age=max(0.0, (now_ms - committed) / 1000) if committed and now_ms else None,
         scan=facts.scan,
         steps=[
-            c.StepStatus(s.step.kind, str(s.step.spec.get("model", "")), s.step.fingerprint, s.done, s.failed)
+            c.StepStatus(
+                s.step.kind,
+                "" if s.step.kind == "meta" else str(s.step.spec.get("model", "")),
+                s.step.fingerprint,
+                s.done,
+                s.failed,
+            )
             for s in facts.steps
         ],
         sinks=_sinks(facts, view, live),

@@ -175,7 +175,11 @@ class Verbs:
         rows, following = await self.supervisor.ledger.browse(
             lambda db: report.failed_page(db, facts.row.id, params.kind, params.after, params.limit)
         )
-        return c.FailedReply(facts.row.name, facts.tally.failed, rows, following)
+        total = facts.tally.failed
+        if params.kind is not None:
+            kinds = await self.supervisor.ledger.browse(lambda db: report.failures_by_kind(db, facts.row.id))
+            total = kinds.get(params.kind, 0)
+        return c.FailedReply(facts.row.name, total, rows, following)
 
     async def handle_show(self, params: c.Show) -> c.ShowReply:
         path = c.path_bytes(params.path)

@@ -26,17 +26,6 @@ SELECT feed_seq FROM tally WHERE job_id = :job_id;
 SELECT feed.seq FROM feed JOIN content ON content.id = feed.content_id
 WHERE feed.job_id = :job_id AND content.sha256 = :sha256 AND feed.deleted = 0;
 
--- :dir_items The items of one folder in one job, for the walker's comparison.
-SELECT item.name, item.id, item.size, item.mtime_ns, item.ctime_ns, item.inode, item.state = 'gone'
-FROM dir JOIN item ON item.dir_id = dir.id AND item.job_id = :job_id
-WHERE dir.root_id = :root_id AND dir.rel = :rel;
-
--- :root_dirs The known folders of a root, a page at a time.
-SELECT id, rel FROM dir WHERE root_id = :root_id AND id > :after ORDER BY id LIMIT :limit;
-
--- :dir_live The items of one folder and job that are not gone, a page at a time.
-SELECT id FROM item WHERE dir_id = :dir_id AND job_id = :job_id AND state <> 'gone' AND id > :after ORDER BY id LIMIT :limit;
-
 -- ------------------------------------------------------------------------------------------------ epochs and recovery
 
 -- :add_epoch A daemon start.

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ingestd.ledger.sql import sql
-from ingestd.protocol.work import Stat
 
 PAGE = 256
 """Rows per read: large enough that a page is cheap per row, small enough that no reader holds a snapshot for long."""
@@ -117,34 +116,6 @@ def feed_end(db: sqlite3.Connection, job_id: int) -> int:
 def feed_has(db: sqlite3.Connection, job_id: int, sha256: bytes) -> bool:
     """Whether this content is in the job's feed now: a point that is not there is an orphan in a store."""
     return db.execute(sql("feed_has"), {"job_id": job_id, "sha256": sha256}).fetchone() is not None
-
-
-class Known(NamedTuple):
-    """An item as the ledger has it, for the walker's comparison."""
-
-    item: int
-    stat: Stat
-    gone: bool
-
-
-def dir_items(db: sqlite3.Connection, job_id: int, root_id: int, rel: bytes) -> dict[bytes, Known]:
-    """The items of one folder in one job, by file name."""
-    key = {"job_id": job_id, "root_id": root_id, "rel": rel}
-    return {
-        name: Known(item, Stat(size, mtime_ns, ctime_ns, inode), bool(gone))
-        for name, item, size, mtime_ns, ctime_ns, inode, gone in db.execute(sql("dir_items"), key)
-    }
-
-
-def root_dirs(db: sqlite3.Connection, root_id: int, after: int = 0, limit: int = PAGE) -> list[tuple[int, bytes]]:
-    """The next known folders ``(id, rel)`` of a root after folder id ``after``."""
-    return db.execute(sql("root_dirs"), {"root_id": root_id, "after": after, "limit": limit}).fetchall()
-
-
-def dir_live(db: sqlite3.Connection, job_id: int, dir_id: int, after: int = 0, limit: int = 500) -> list[int]:
-    """The next ids of a folder's items in a job that are not gone."""
-    key = {"job_id": job_id, "dir_id": dir_id, "after": after, "limit": limit}
-    return [row[0] for row in db.execute(sql("dir_live"), key)]
 
 
 KnownRow = tuple[bytes, int, int, int, int, int, int]

@@ -223,12 +223,17 @@ def summary(db: sqlite3.Connection, job_id: int, now: int) -> SummaryFacts:
         (contents,) = db.execute(sql("contents_total"), key).fetchone()
         (attempts,) = db.execute(sql("attempts_total"), key).fetchone()
         *batches, lived_ms = db.execute(sql("batch_totals"), {**key, "now": now}).fetchone()
-        failures = dict(db.execute(sql("failures_by_kind"), key).fetchall())
+        failures = failures_by_kind(db, job_id)
         buckets: dict[str, list[tuple[int, int, float, float, float]]] = {}
         for phase, *values in db.execute(sql("timings"), key):
             buckets.setdefault(phase, []).append(tuple(values))
     phases = {phase: phase_times(rows) for phase, rows in buckets.items()}
     return SummaryFacts(contents, attempts, lived_ms / 1000, phases, failures, c.BatchTotals(*batches))
+
+
+def failures_by_kind(db: sqlite3.Connection, job_id: int) -> dict[str, int]:
+    """Failed items by the kind of their failure, most first."""
+    return dict(db.execute(sql("failures_by_kind"), {"job_id": job_id}).fetchall())
 
 
 def phase_times(rows: list[tuple[int, int, float, float, float]]) -> c.PhaseTimes:

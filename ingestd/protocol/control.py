@@ -206,7 +206,6 @@ class Start(Params):
     cooldown: str | None = None
     workers: int | None = None
     limit: int | None = None
-    no_limit: bool = False
     include: list[str] | None = None
     exclude: list[str] | None = None
     sinks: list[str] | None = None

@@ -30,6 +30,8 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
             pass
         case w.JobKnown(job):
             _job_known(view, job)
+        case w.JobRemoving(job_id):
+            view.jobs[job_id].removing = True
         case w.JobForgotten(job_id):
             view.jobs.pop(job_id, None)
         case w.Asked(job_id, job_event, actor):
@@ -116,7 +118,9 @@ def _fault(job: JobView, kind: str, reason: str, now: float) -> list[w.Command]:
 
 
 def _walk_ended(view: View, event: w.WalkEnded, now: float) -> None:
-    job = view.jobs[event.job]
+    job = view.jobs.get(event.job)
+    if job is None:
+        return
     job.walking = job.stopping_walk = False
     job.tally = event.tally
     job.source_trouble = event.trouble

@@ -79,7 +79,8 @@ def _turn(view: View, now: float) -> list[w.Command]:
     """One job computes at a time: the running one, else the next by priority and age."""
     if any(job.status == "running" for job in view.jobs.values()):
         return []
-    ready = [job for job in view.jobs.values() if job.status == "queued" or _waited(job, now)]
+    jobs = [job for job in view.jobs.values() if not job.removing]
+    ready = [job for job in jobs if job.status == "queued" or _waited(job, now)]
     # A job that still winds down from an earlier turn would compute beside the next one.
     if not ready or any(view.workers_of(job.id) for job in view.jobs.values() if job.status != "running"):
         return []
@@ -240,18 +241,19 @@ def _sink(view: View, job: JobView, sink: SinkView, now: float) -> list[w.Comman
     end = job.tally.feed_seq
     searched = now - sink.used < SEARCHED_S
     lags = sink.cursor < end
+    closing = view.closing or job.removing
     if sink.state == "off":
-        if (lags or searched) and now >= sink.not_before and not view.closing:
+        if (lags or searched) and now >= sink.not_before and not closing:
             sink.state, sink.told, sink.idle_since = "starting", end, now
             return [w.StartSink(job.id, sink.name)]
     elif sink.state == "on":
-        if view.closing or not (lags or searched or job.status == "running" or now - sink.idle_since < IDLE_S):
+        if closing or not (lags or searched or job.status == "running" or now - sink.idle_since < IDLE_S):
             sink.state = "ending"
             return [w.EndSink(job.id, sink.name)]
         if end > sink.told:
             sink.told = end
             return [w.WakeSink(job.id, sink.name, end)]
-    elif sink.state == "starting" and view.closing:
+    elif sink.state == "starting" and closing:
         sink.state = "ending"
         return [w.EndSink(job.id, sink.name)]
     return []

@@ -165,9 +165,9 @@ class Supervisor:
 
     async def remove(self, row: JobRow) -> RemoveReply:
         """Forget a job that does not run: rows, stores and its file; the user's own files stay."""
-        for sink in row.sinks:
-            self.sinks.end(row.id, sink.name)
-        await self.until(lambda: all((row.id, sink.name) not in self.sinks.links for sink in row.sinks))
+        self.post(w.JobRemoving(row.id))
+        view = self.view.jobs[row.id]
+        await self.until(lambda: view.removing and all(sink.state == "off" for sink in view.sinks.values()))
         self.forget(row.id)
         freed = 0
         while count := await self.ledger.write(lambda db: jobs.remove_page(db, row.id)):
@@ -237,8 +237,12 @@ class Supervisor:
         def settled(done: Future[T]) -> None:
             if done.cancelled():
                 return
-            error = done.exception()
-            message = error if error is not None else event(done.result())
+            message: w.Event | BaseException | None = done.exception()
+            if message is None:
+                try:
+                    message = event(done.result())
+                except Exception as error:  # asyncio would only print it, and the job would stand still for ever
+                    message = error
             if message is not None:
                 self._send.send_nowait(message)
 

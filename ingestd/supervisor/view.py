@@ -102,6 +102,7 @@ class JobView:
     deaths_in_row: int = 0
     waits: int = 0
     retry_at: float | None = None
+    removing: bool = False
     slots: dict[int, float] = field(default_factory=dict)
 
     @classmethod

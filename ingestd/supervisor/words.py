@@ -28,6 +28,13 @@ class JobKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRemoving:
+    """A person removes a job that rests: nothing is started for it any more, its sinks end."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobForgotten:
     job: int
 
@@ -163,9 +170,9 @@ class SinkWanted:
 
 
 Event = (
-    Tick | JobKnown | JobForgotten | Asked | Closing | Resolved | ProbeFailed | Tallied | WalkEnded | WorkerReady
-    | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone | SinkDelivered | SinkTrouble | SinkGone
-    | SinkWanted
+    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | ProbeFailed | Tallied | WalkEnded
+    | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone | SinkDelivered | SinkTrouble
+    | SinkGone | SinkWanted
 )  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------------- commands

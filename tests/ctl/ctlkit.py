@@ -133,6 +133,10 @@ class FakeDaemon:
                 pass  # that client went first
         self._open.clear()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def asked(self, verb: str) -> list[Any]:
         return [params for name, params in self.requests if name == verb]
 

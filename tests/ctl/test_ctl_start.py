@@ -66,7 +66,6 @@ def test_start_sends_all_that_was_typed(home: Home) -> None:
         ["/p", "-"],
         ["-0", "/p"],
         ["/p", "--limit", "0"],
-        ["/p", "--limit", "3", "--no-limit"],
         ["/p", "--cooldown", "soon"],
         ["/p", "--cooldown", "-1"],
         ["--name", "x"],

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from ctlkit import UUID, Home, counts, daemon_status, finished, job, refuse
+from ctlkit import UUID, Home, counts, daemon_status, finished, job, refuse, until
 from ingestctl.main import VERBS
 
 from ingestd.protocol import control as c
@@ -233,7 +233,7 @@ def test_remove_config_shutdown(home: Home) -> None:
     daemon = home.daemon(
         remove=c.RemoveReply("photos", UUID, 12345, ["/home/u/photos.jsonl"]),
         config=c.ConfigReply([c.ConfigRow("workers", "1", "default"), c.ConfigRow("x", "2", "environment")]),
-        shutdown=c.ShutdownReply(2**22 + 1),
+        hello=c.HelloReply(c.PROTOCOL, "0.1.0", 2**22 + 1),
     )
     assert home.run("remove", "photos").out == "photos: removed, 12,345 items forgotten\n  kept  /home/u/photos.jsonl\n"
     assert home.run("config").out == "workers  1  default\nx        2  environment\n"
@@ -242,9 +242,16 @@ def test_remove_config_shutdown(home: Home) -> None:
         threading.Timer(0.2, daemon.end).start()
         return c.ShutdownReply(2**22 + 1)
 
-    daemon.replies["shutdown"] = end_soon
-    ran = home.run("shutdown")
-    assert (ran.code, ran.out) == (0, f"the daemon (pid {2**22 + 1}) has ended\n"), ran
+    def end_now(_: Any) -> None:
+        daemon.end()
+        raise OSError
+
+    for ending in (end_soon, end_now):
+        daemon.replies["shutdown"] = ending
+        ran = home.run("shutdown")
+        assert (ran.code, ran.out) == (0, f"the daemon (pid {2**22 + 1}) has ended\n"), ran
+        until(lambda: not daemon.alive)
+        daemon.begin()
 
 
 def test_errors_say_operation_object_remedy(home: Home) -> None:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger.reader import Record, feed_page, open_reader
@@ -209,10 +209,6 @@ def vector(content: int, dim: int = DIM) -> bytes:
     numbers = random.Random(content).choices(range(-100, 101), k=dim)
     length = math.sqrt(sum(n * n for n in numbers)) or 1.0
     return struct.pack(f"<{dim}f", *(n / length for n in numbers))
-
-
-def job_of(setup: SinkSetup) -> UUID:
-    return UUID(setup.job_uuid)
 
 
 def _name(content: int) -> bytes:

@@ -51,11 +51,9 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
         "--cooldown", type=argument.cooldown, metavar="S", help="seconds between worker processes, or auto"
     )
     parser.add_argument("--workers", type=number, metavar="N", help="worker processes at a time")
-    limits = parser.add_mutually_exclusive_group()
-    limits.add_argument(
+    parser.add_argument(
         "--limit", type=number, metavar="N", help="only the first N files; a later start without it goes on"
     )
-    limits.add_argument("--no-limit", action="store_true", help="all files, whatever an earlier start said")
     parser.add_argument("--include", action="append", metavar="GLOB", help="only files like this; may be repeated")
     parser.add_argument(
         "--exclude", action="append", metavar="GLOB", help="no files or folders like this; may be repeated"
@@ -70,8 +68,7 @@ def start(args: argparse.Namespace) -> int:
     if not args.sources:
         return _only_the_daemon(args)
     params: dict[str, Any] = {
-        key: getattr(args, key)
-        for key in ("name", "describe", "embed", "batch_size", "cooldown", "workers", "limit", "no_limit")
+        key: getattr(args, key) for key in ("name", "describe", "embed", "batch_size", "cooldown", "workers", "limit")
     }
     params |= {"include": args.include, "exclude": args.exclude, "actor": actor()}
     params["sinks"] = None if args.sink is None else [argument.sink(sink) for sink in args.sink]
