@@ -14,6 +14,7 @@ help: ## what can be made
 
 .venv/made: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	@echo 'Making the environment in .venv, once: some 1.5 GB, a minute or two and the download'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet -r requirements.lock
@@ -21,7 +22,7 @@ help: ## what can be made
 	@touch $@
 
 demo: .venv/made ## ingest real photos (or DIR=/some/folder) with the builtin models and search them
-	@$(BIN)/python tests/demo.py $(DIR)
+	@$(BIN)/python tests/demo.py $(if $(filter command,$(origin DIR)),'$(subst ','\'',$(value DIR))')
 
 test: .venv/made ## the whole suite
 	$(BIN)/python -m pytest

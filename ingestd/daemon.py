@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -17,7 +18,7 @@ from ingestd.control.verbs import Verbs
 from ingestd.errors import IngestError, Misconfigured
 from ingestd.host.clocks import SystemClocks
 from ingestd.host.disk import NETWORK_FS, file_system
-from ingestd.ledger import jobs
+from ingestd.ledger import aside, jobs
 from ingestd.ledger.ledger import Ledger
 from ingestd.logs import open_log
 from ingestd.paths import Places
@@ -66,6 +67,15 @@ async def serve(places: Places, settings: Settings, *, terminal: bool) -> None:
     prepare(places)
     lock = take_lock(places)
     log = open_log(places.log_file, settings["log_level"], terminal)
+    try:
+        await _serve(places, settings, log)
+    except Exception as error:
+        raise _told(error, places, log) from error
+    finally:
+        os.close(lock)
+
+
+async def _serve(places: Places, settings: Settings, log: FilteringBoundLogger) -> None:
     clocks = SystemClocks()
     ledger = Ledger(places.ledger, clocks.wall_ms())
     for note in ledger.notes:
@@ -80,7 +90,31 @@ async def serve(places: Places, settings: Settings, *, terminal: bool) -> None:
         log.info("ended", pid=pid)
     finally:
         await anyio.to_thread.run_sync(ledger.close)
-        os.close(lock)
+
+
+def _told(error: Exception, places: Places, log: FilteringBoundLogger) -> Exception:
+    """Why the daemon ends, once, in the log; returns what is said to a person: words where there are any."""
+    causes = list(_leaves(error))
+    if known := next((cause for cause in causes if isinstance(cause, IngestError)), None):
+        log.error("cannot go on", why=known.sentence())
+        return known
+    log.error("ended by an exception", exc_info=error)
+    if damage := next((cause for cause in causes if aside.is_damage(cause)), None):
+        aside.mark(places.ledger, str(damage))
+        return IngestError(
+            f"it is damaged: {damage}", operation="go on with", object=f"the ledger {places.ledger}",
+            remedy="Start again: it is then moved aside, and what can be read of its results is kept",
+        )  # fmt: skip
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group, however deep."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
 
 
 async def _conduct(supervisor: Supervisor, settings: Settings, socket: Path, log: FilteringBoundLogger) -> None:

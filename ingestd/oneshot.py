@@ -42,7 +42,7 @@ def status() -> c.StatusReply:
         size = places.ledger.stat().st_size
         db = open_reader(places.ledger)
         try:
-            jobs = [job_status(facts, None) for facts in report.facts(db)]
+            jobs = [job_status(facts, None, places.state) for facts in report.facts(db)]
         finally:
             db.close()
     return c.StatusReply(c.DaemonStatus(0, __version__, 0.0, str(places.state), str(places.log_file), size, 0), jobs)

@@ -20,6 +20,7 @@ from ingestd.protocol import work
 from ingestd.rows import JobRow, RootRef
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Ending
+from ingestd.supervisor.view import JobView
 
 if TYPE_CHECKING:
     from ingestd.control.verbs import Verbs
@@ -39,6 +40,11 @@ async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
             remedy="ingestctl start FOLDER, or: find … | ingestctl start -", exit=EXIT_USAGE,
         )  # fmt: skip
     found = await _resolve_roots(verbs, params)
+    async with verbs.starting:  # two requests for one new folder must not make two jobs of it
+        return await _start(verbs, params, found)
+
+
+async def _start(verbs: Verbs, params: c.Start, found: list[Source]) -> c.StartReply:
     s = verbs.supervisor
     root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in found]))
     refs = [RootRef(ident, source.only) for ident, source in zip(root_ids, found, strict=True)]
@@ -163,7 +169,7 @@ async def _new(verbs: Verbs, params: c.Start, refs: list[RootRef], found: list[S
         )  # fmt: skip
 
     row = await s.ledger.write(change)
-    await s.keep_job_file(row, [source.path for source in found], [source.only for source in found])
+    await s.keep_job_file(row.id)
     await s.know(row.id)
     return await _reply(verbs, "created", row.id, notes)
 
@@ -209,11 +215,17 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> c.StartReply:
     view = s.view.jobs[row.id]
     before, now = view.status, s.clocks.wall_ms()
     await s.ledger.write(lambda db: jobs.change_request(db, row.id, spec, sinks, now))
+    await s.keep_job_file(row.id)
     await s.know(row.id)
     event: JobEvent = "resume" if before in ("paused", "waiting") else "more"
     s.post(w.Asked(row.id, event, params.actor))
     outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
     return await _reply(verbs, outcome, row.id, [])
+
+
+def _settled(job: JobView) -> bool:
+    """Whether what could be wrong from the beginning has had its chance to show: models, and the sinks' places."""
+    return job.status != "running" or (job.resolved and all(sink.state == "on" for sink in job.sinks.values()))
 
 
 async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.StartReply:
@@ -223,8 +235,10 @@ async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.St
     s.post_and(settled.set)
     await settled.wait()
     with anyio.move_on_after(SETTLE_S):
-        await s.until(lambda: s.view.jobs[job].resolved or s.view.jobs[job].status != "running")
+        await s.until(lambda: _settled(s.view.jobs[job]))
     view = s.view.jobs[job]
+    if outcome != "created":
+        await s.keep_job_file(job)  # it may have been paused until now
     if view.status == "failed":
         if outcome == "created" and not view.resolved:
             # Nothing came of it yet: left behind, it would only be in the way of the mended command.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
+from ingestd.supervisor.recipes import sink_place
 from ingestd.supervisor.run import Supervisor
 from ingestd.supervisor.view import JobView, SinkView
 
 
-def job_status(facts: JobFacts, live: Supervisor | None) -> c.JobStatus:
-    """Everything that ``status`` shows of one job. Without ``live``, nothing is running by definition."""
+def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobStatus:
+    """Everything that ``status`` shows of one job; ``state`` is the state folder.
+
+    Without ``live``, nothing is running by definition.
+    """
     row, tally = facts.row, facts.tally
     view = live.view.jobs.get(row.id) if live else None
     status = view.status if view else row.status
@@ -58,7 +64,7 @@ def job_status(facts: JobFacts, live: Supervisor | None) -> c.JobStatus:
             )
             for s in facts.steps
         ],
-        sinks=_sinks(facts, view, live),
+        sinks=_sinks(facts, view, state),
         workers=_workers(row.id, live),
         last_failure=facts.last_failure,
         last_items=[facts.last_done] if facts.last_done else [],
@@ -88,14 +94,12 @@ def _phase_at_rest(facts: JobFacts) -> str:
     return "daemon not running" if facts.row.status in ("queued", "running", "waiting") else facts.row.status
 
 
-def _sinks(facts: JobFacts, view: JobView | None, live: Supervisor | None) -> list[c.SinkStatus]:
+def _sinks(facts: JobFacts, view: JobView | None, state: Path) -> list[c.SinkStatus]:
     found = []
     for sink in facts.row.sinks:
         cursor = facts.cursors[sink.name].seq if sink.name in facts.cursors else 0
         lag = max(0, facts.tally.feed_seq - cursor)
-        place = sink.place or ""
-        if live and facts.row.id in live.rows and (facts.steps or sink.kind == "jsonl"):
-            place = live.sinks.place_of(facts.row.id, sink)
+        place = sink_place(state, facts.row.uuid, sink, [row.step for row in facts.steps])
         now = view.sinks.get(sink.name) if view else None
         message = now.message if now else ""
         found.append(c.SinkStatus(sink.name, sink.kind, place, cursor, lag, _sink_state(now, lag), message))

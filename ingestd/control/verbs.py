@@ -36,6 +36,7 @@ class Verbs:
         self._started = supervisor.clocks.wall_ms() / 1000
         self._process = psutil.Process()
         self._listeners: set[Any] = set()
+        self.starting = anyio.Lock()
         supervisor.on_change = self._changed
 
     def handlers(self) -> dict[str, Callable[[Any], Awaitable[c.Reply]]]:
@@ -95,9 +96,13 @@ class Verbs:
             remedy=f"Name one of {names}, or give --all", exit=EXIT_USAGE,
         )  # fmt: skip
 
+    def describe(self, facts: JobFacts) -> c.JobStatus:
+        """A job as it is now."""
+        return job_status(facts, self.supervisor, self.supervisor.places.state)
+
     async def status(self, job: int) -> c.JobStatus:
         """One job's status, as it is now."""
-        return next(job_status(f, self.supervisor) for f in await self.facts() if f.row.id == job)
+        return next(self.describe(f) for f in await self.facts() if f.row.id == job)
 
     # ------------------------------------------------------------------------------------------------------- the verbs
 
@@ -111,7 +116,7 @@ class Verbs:
         known = await self.facts()
         if params.job is not None:
             known = [self._named(known, params.job, "show")]
-        return c.StatusReply(self._daemon(), [job_status(f, self.supervisor) for f in known])
+        return c.StatusReply(self._daemon(), [self.describe(f) for f in known])
 
     def _daemon(self) -> c.DaemonStatus:
         places = self.supervisor.places
@@ -147,6 +152,8 @@ class Verbs:
                 lambda: all(s.view.quiet(f.row.id) or self._status_of(f) in ("running", "completed") for f in chosen)
             )
         await s.ledger.write(lambda _: None)  # what was said is durable before it is said to the client
+        for facts in chosen:
+            await s.keep_job_file(facts.row.id)
         changes = []
         for facts in chosen:
             status = self._status_of(facts)
@@ -166,7 +173,7 @@ class Verbs:
         ended = facts.tally.done + facts.tally.failed
         rate = facts.tally.done / ended if ended else None
         return c.SummaryReply(
-            job_status(facts, self.supervisor), rate, slow.contents, slow.attempts, slow.active_s, slow.phases,
+            self.describe(facts), rate, slow.contents, slow.attempts, slow.active_s, slow.phases,
             slow.failures, slow.batches,
         )  # fmt: skip
 
@@ -267,7 +274,7 @@ class Verbs:
         self._listeners.add(listener)
         try:
             known = [f for f in await self.facts() if only in (None, f.row.id)]
-            await send({"result": c.SubscribeReply([job_status(f, self.supervisor) for f in known])})
+            await send({"result": c.SubscribeReply([self.describe(f) for f in known])})
             while True:
                 await woken.wait()
                 woken = anyio.Event()
@@ -275,7 +282,7 @@ class Verbs:
                 dirty.clear()
                 for facts in await self.facts():
                     if facts.row.id in jobs_now:
-                        event = c.Event("job", now, job_status(facts, self.supervisor))
+                        event = c.Event("job", now, self.describe(facts))
                         await send({"jsonrpc": "2.0", "method": "event", "params": event})
                 await anyio.sleep(0.25)
         finally:

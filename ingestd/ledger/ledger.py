@@ -38,23 +38,27 @@ def open_writer(path: Path, now_ms: int) -> tuple[sqlite3.Connection, list[str]]
     """Open or create the ledger at ``path``; returns the connection and notes for the log.
 
     Raises ``Misconfigured`` for a ledger written by a newer release (it is not touched) and for a state folder that
-    cannot be written. A file that is no ledger, or a damaged one, is moved aside with what could be read of it.
+    cannot be written. A file that is no ledger, or a damaged one, is moved aside, and what can be read of its results
+    is kept; a new ledger begins with the jobs that have files.
     """
-    notes: list[str] = []
-    if path.exists() and (trouble := aside.damage(path)) is not None:
-        notes.append(aside.move(path, now_ms, trouble))
     try:
+        notes = aside.adopt(path, now_ms)
+        if path.exists():
+            version = aside.version_of(path, SCHEMA_VERSION)
+            if version > SCHEMA_VERSION:
+                raise Misconfigured(
+                    f"a newer release wrote it (schema {version}, this one knows {SCHEMA_VERSION}); it was not touched",
+                    operation="open",
+                    object=f"the ledger {path}",
+                    remedy="Install the newer ingestd again, or set INGESTD_HOME to another folder",
+                )
+            if (trouble := aside.damage(path)) is not None:
+                notes += aside.renew(path, now_ms, trouble, _create)
+        else:
+            notes += aside.renew(path, now_ms, None, _create)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA busy_timeout = 5000")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            db.close()
-            raise Misconfigured(
-                f"a newer release wrote it (schema {version}, this release knows {SCHEMA_VERSION}); it was not touched",
-                operation="open",
-                object=f"the ledger {path}",
-                remedy="Install the newer ingestd again, or set INGESTD_HOME to another folder",
-            )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = 1")

@@ -350,3 +350,31 @@ DELETE FROM content WHERE id = :content_id;
 
 -- :remove_job A job whose items are gone; what hangs on it goes with it.
 DELETE FROM job WHERE id = :job_id;
+
+-- ------------------------------------------------------------------------------------------- salvage of a damaged ledger
+
+-- :user_version The schema version of a ledger.
+PRAGMA user_version;
+
+-- :table_names The tables of a database.
+SELECT name FROM sqlite_schema WHERE type = 'table';
+
+-- :salvage_steps Steps of a damaged ledger in the order of the file.
+SELECT id, kind, fingerprint, spec, provenance FROM step NOT INDEXED WHERE rowid > :after ORDER BY rowid LIMIT :limit;
+
+-- :salvage_contents Contents of a damaged ledger in the order of the file.
+SELECT id, sha256, kind, bytes, format, width, height FROM content NOT INDEXED
+WHERE rowid > :after ORDER BY rowid LIMIT :limit;
+
+-- :salvage_results Results of a damaged ledger in the order of the file.
+SELECT rowid, content_id, step_id, body, vector, at FROM result NOT INDEXED
+WHERE rowid > :after ORDER BY rowid LIMIT :limit;
+
+-- :add_salvaged_step A step under the id that it had.
+INSERT INTO step(id, kind, fingerprint, spec, provenance) VALUES (?, ?, ?, ?, ?);
+
+-- :add_salvaged_content A content under the id that it had.
+INSERT INTO content(id, sha256, kind, bytes, format, width, height) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- :add_salvaged_result A result; the batch that made it is not known any more.
+INSERT INTO result(content_id, step_id, body, vector, at) VALUES (?, ?, ?, ?, ?);

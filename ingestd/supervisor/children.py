@@ -30,6 +30,9 @@ INCOMING: Final[dict[Room, Any]] = {"worker": FromWorker, "walker": FromWalker, 
 LAST_LINES: Final = 20
 """Lines of a child's stderr that are kept for its obituary."""
 
+MAX_LINES: Final = 500
+"""Lines of one child that reach the log: image libraries can write one for every damaged strip of a file."""
+
 MAX_LINE: Final = 4_000
 """Bytes of one line of a child's output in the log; the rest of a longer one is dropped."""
 
@@ -67,6 +70,7 @@ class Child:
     fatal: Fatal | None = None
     ending: Ending | None = None
     kill_asked: bool = False
+    lines: int = 0
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
     def send(self, message: msgspec.Struct) -> None:
@@ -208,10 +212,15 @@ class Children:
 
     def _line(self, child: Child, name: str, line: bytes) -> None:
         text = line[:MAX_LINE].decode("utf-8", "replace").rstrip()
-        if text:
-            if name == "stderr":
-                child.last_lines.append(text)
+        if not text:
+            return
+        if name == "stderr":
+            child.last_lines.append(text)
+        child.lines += 1
+        if child.lines < MAX_LINES:
             self._on_line(child.name, name, text)
+        elif child.lines == MAX_LINES:
+            self._on_line(child.name, name, "… it prints more than a log can use; the rest is dropped")
 
 
 _DEVNULL: Final = -3

@@ -43,7 +43,8 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
             view.jobs[job_id].probing = False
         case w.ProbeFailed(job_id, kind, reason):
             view.jobs[job_id].probing = False
-            commands += _fault(view.jobs[job_id], kind, reason, now)
+            if kind != "ended":  # we ended it ourselves, for a pause
+                commands += _fault(view.jobs[job_id], kind, reason, now)
         case w.Tallied(job_id, tally):
             if found := view.jobs.get(job_id):
                 found.tally = tally
@@ -102,8 +103,7 @@ def _asked(job: JobView, event: JobEvent, actor: str) -> list[w.Command]:
     if event in ("resume", "more"):
         job.deaths_in_row = job.waits = 0
         job.retry_at, job.walk_not_before, job.source_trouble = None, 0.0, ""
-    reason = {"pause": f"paused by {actor or 'a client'}", "stop": f"stopped by {actor or 'a client'}"}.get(event, "")
-    return [moved(job, event, reason, actor)]
+    return [moved(job, event, "", actor)]
 
 
 def _fault(job: JobView, kind: str, reason: str, now: float) -> list[w.Command]:

@@ -90,7 +90,12 @@ def _turn(view: View, now: float) -> list[w.Command]:
 
 
 def _waited(job: JobView, now: float) -> bool:
-    return job.status == "waiting" and job.retry_at is not None and job.retry_at <= now
+    """Whether a waiting job is due: its time has come, or (after a restart) more than a sink is missing."""
+    if job.status != "waiting":
+        return False
+    if job.retry_at is not None:
+        return job.retry_at <= now
+    return bool(job.tally.open or job.rescan or not job.resolved)
 
 
 def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
@@ -173,6 +178,8 @@ def _lag_reason(job: JobView) -> str:
 def _rest(view: View, job: JobView, now: float) -> list[w.Command]:
     """A job that is not to compute: its walker ends, its workers finish what is in the model and exit."""
     commands: list[w.Command] = []
+    if job.probing:
+        commands.append(w.EndProbe(job.id))
     if job.walking and not job.stopping_walk:
         job.stopping_walk = True
         commands.append(w.EndWalk(job.id))
@@ -243,7 +250,9 @@ def _sink(view: View, job: JobView, sink: SinkView, now: float) -> list[w.Comman
     lags = sink.cursor < end
     closing = view.closing or job.removing
     if sink.state == "off":
-        if (lags or searched) and now >= sink.not_before and not closing:
+        # A running job opens its sinks before it has anything for them: a place that cannot be written is told at once.
+        wanted = lags or searched or (job.status == "running" and job.resolved)
+        if wanted and now >= sink.not_before and not closing:
             sink.state, sink.told, sink.idle_since = "starting", end, now
             return [w.StartSink(job.id, sink.name)]
     elif sink.state == "on":

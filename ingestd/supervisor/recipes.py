@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import msgspec
 
-from ingestd.config import JobSpec
+from ingestd.config import JobSpec, SinkSpec
 from ingestd.protocol.work import Step, StepRequest
 
 
@@ -32,6 +33,17 @@ def passes_and_bits(spec: JobSpec, steps: list[Step]) -> list[Step]:
         msgspec.structs.replace(step, bit=bit, pass_=int(two and step.kind == "describe"))
         for bit, step in enumerate(steps)
     ]
+
+
+def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step]) -> str:
+    """Where a sink keeps a job's output: the user's place, or one under the job's uuid in the state folder."""
+    if sink.place:
+        return sink.place
+    folder = state / "sinks" / uuid
+    if sink.kind == "jsonl":
+        return str(folder / "items.jsonl")
+    # A store's name tells which vectors it holds, which is not known before the models are resolved.
+    return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}" if steps else folder)
 
 
 def vector_fingerprint(steps: list[Step]) -> str:

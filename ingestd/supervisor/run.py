@@ -6,24 +6,20 @@ order. What takes time (a commit, a child) answers with a later event, so the lo
 
 from __future__ import annotations
 
-import base64
-import os
 import shutil
 import sqlite3
 from asyncio import Future
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
 from ingestd.host.clocks import Clocks
-from ingestd.ledger import items, jobs
+from ingestd.ledger import items, jobfiles, jobs
 from ingestd.ledger.ledger import Ledger
 from ingestd.paths import Places
 from ingestd.protocol import work
@@ -75,6 +71,7 @@ class Supervisor:
     probes: dict[int, Child] = field(default_factory=dict)
     on_change: Callable[[int], None] = lambda job: None
     serving: anyio.Event = field(default_factory=anyio.Event)
+    files: anyio.Lock = field(default_factory=anyio.Lock)
 
     def __post_init__(self) -> None:
         self._send, self._mailbox = anyio.create_memory_object_stream[w.Event | BaseException | Callable[[], None]](
@@ -104,6 +101,7 @@ class Supervisor:
             return [row.id for row in jobs.rows(db)]
 
         for job_id in await self.ledger.read(read):
+            await self.keep_job_file(job_id)
             await self.know(job_id)
 
     async def know(self, job_id: int) -> None:
@@ -174,20 +172,20 @@ class Supervisor:
             freed += count
         folder = self.places.state / "sinks" / row.uuid
         await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
-        (self.places.state / "jobs" / f"{row.uuid}.json").unlink(missing_ok=True)
+        jobfiles.forget(self.places.state / "jobs", row.uuid)
         kept = [sink.place for sink in row.sinks if sink.place]
         return RemoveReply(row.name, row.uuid, freed, kept)
 
-    async def keep_job_file(self, row: JobRow, roots: list[bytes], only: list[bytes | None]) -> None:
-        """Write ``jobs/<uuid>.json``: what a lost ledger's job is made again from."""
-        places = [
-            [base64.b64encode(path).decode(), base64.b64encode(name or b"").decode()]
-            for path, name in zip(roots, only, strict=True)
-        ]
-        spec = {"uuid": row.uuid, "name": row.name, "roots": places}
-        text = msgspec.json.format(msgspec.json.encode({**spec, "requested": row.spec, "sinks": row.sinks}))
-        path = self.places.state / "jobs" / f"{row.uuid}.json"
-        await anyio.to_thread.run_sync(write_atomically, path, text)
+    async def keep_job_file(self, job: int) -> None:
+        """Write ``jobs/<uuid>.json`` as the ledger has the job now: what a lost ledger's job is made again from."""
+
+        def read(db: sqlite3.Connection) -> jobfiles.JobFile:
+            row = jobs.row(db, job)
+            return jobfiles.of_job(row, jobs.roots(db, row.roots))
+
+        async with self.files:
+            file = await self.ledger.write(read)  # after whatever was changed before this call
+            await anyio.to_thread.run_sync(jobfiles.keep, self.places.state / "jobs", file)
 
     def _handle(self, event: w.Event) -> None:
         now = self.clocks.steady()
@@ -206,6 +204,9 @@ class Supervisor:
                 self._set_status(command)
             case w.Probe(job):
                 self._probe(job)
+            case w.EndProbe(job):
+                if probe := self.probes.get(job):
+                    probe.kill()
             case w.Walk(job):
                 self.walks.start(job)
             case w.EndWalk(job):
@@ -278,7 +279,9 @@ class Supervisor:
 
         def ended(ending: Ending) -> None:
             self.probes.pop(job, None)
-            if not ending.clean:
+            if child.kill_asked:
+                self.post(w.ProbeFailed(job, "ended", ending.cause()))
+            elif not ending.clean:
                 kind = ending.fatal.kind if ending.fatal else "crash"
                 self.log.error("models not resolved", job=self.rows[job].name, cause=ending.cause())
                 self.post(w.ProbeFailed(job, kind, ending.cause()))
@@ -423,14 +426,3 @@ class Supervisor:
         count = sum(len(done) for done in event.committed.values())
         if count:
             self.paces[event.job].committed(count, now)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or none: beside it, synced, renamed."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    with open(beside, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)

@@ -17,7 +17,7 @@ from ingestd.protocol import work
 from ingestd.rows import CursorRow
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending
-from ingestd.supervisor.recipes import vector_fingerprint
+from ingestd.supervisor.recipes import sink_place, vector_fingerprint
 
 if TYPE_CHECKING:
     from ingestd.supervisor.run import Supervisor
@@ -42,15 +42,9 @@ class SinkDesk:
         self._next = 0
 
     def place_of(self, job: int, sink: SinkSpec) -> str:
-        """Where a sink keeps a job's output: the user's place, or one under the job's uuid in the state folder."""
-        if sink.place:
-            return sink.place
+        """Where a sink keeps a job's output."""
         s = self._supervisor
-        folder = s.places.state / "sinks" / s.rows[job].uuid
-        if sink.kind == "jsonl":
-            return str(folder / "items.jsonl")
-        steps = [row.step for row in s.steps[job]]
-        return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}")
+        return sink_place(s.places.state, s.rows[job].uuid, sink, [row.step for row in s.steps[job]])
 
     def start(self, job: int, name: str) -> None:
         """Start the process with the stored cursor."""

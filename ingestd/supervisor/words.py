@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 
@@ -192,6 +191,11 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class EndProbe:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
 class Walk:
     job: int
 
@@ -277,6 +281,7 @@ class EndSink:
 Command = (
     SetStatus
     | Probe
+    | EndProbe
     | Walk
     | EndWalk
     | Spawn
@@ -289,5 +294,3 @@ Command = (
     | WakeSink
     | EndSink
 )
-
-Wait = Literal["source", "sink", "degraded", "models"]

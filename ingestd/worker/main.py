@@ -42,6 +42,8 @@ def main(channel: Channel[Any]) -> None:
 
 
 def _probe(channel: Channel[Any], probe: Probe) -> None:
+    for request in probe.requests:  # a mistyped name is told before seconds are spent on the others
+        models.check(request)
     cache = Path(probe.cache)
     steps = [models.resolve(request, cache) for request in probe.requests]
     channel.send(Probed(steps, models.provenance(probe.requests)))

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import qdrant_edge
 
 from tests.daemonkit import META, Daemon
 from tests.pictures import write_photos
@@ -27,6 +28,11 @@ COPIES = 100
 BAD = 10
 WINDOW = 32
 TARGETS = ("daemon", "worker", "walker", "sink", "daemon and worker")
+
+
+BUILTIN_ROUNDS = 5 if ROUNDS >= 50 else 1
+BUILTIN_FILES = 300
+BUILTIN = {"describe": "builtin", "embed": "builtin"}
 
 
 @pytest.fixture(scope="session")
@@ -68,21 +74,33 @@ def end_target(daemon: Daemon, target: str, rng: random.Random) -> int:
     return 1
 
 
-def check(daemon: Daemon, job: dict[str, Any], windows: int, contents: int, failed: int) -> None:
-    """The invariants of every kill test, read from the ledger and the sinks themselves."""
+def check(daemon: Daemon, job: dict[str, Any], windows: int, files: int, contents: int, failed: int) -> int:
+    """The invariants of every kill test, read from the ledger and the sinks themselves; returns what was redone."""
     assert job["status"] == "completed", job
     states = dict(daemon.query("SELECT state, count(*) FROM item GROUP BY state"))
-    assert states == {"done": FILES - failed, "failed": failed}
+    assert states == {state: count for state, count in (("done", files - failed), ("failed", failed)) if count}
     ((attempts,),) = daemon.query("SELECT sum(attempts) FROM item")
-    assert attempts - FILES <= windows * WINDOW, f"{attempts - FILES} items were done again for {windows} kills"
+    assert attempts - files <= windows * WINDOW, f"{attempts - files} items were done again for {windows} kills"
     lines = daemon.jsonl(job)
     assert len(lines) == contents
-    assert sum(len(line["paths"]) for line in lines.values()) == FILES - failed
+    assert sum(len(line["paths"]) for line in lines.values()) == files - failed
     db = sqlite3.connect(daemon.home / "state" / "ledger.db")
     try:
         assert db.execute("PRAGMA quick_check").fetchall() == [("ok",)]
     finally:
         db.close()
+    return int(attempts) - files
+
+
+def run_and_kill(daemon: Daemon, target: str, rng: random.Random, source: Path, span: float, **recipe: str) -> Any:
+    """Start a job, kill the target within ``span`` seconds, bring everything back; returns (job, windows lost)."""
+    began = time.monotonic()
+    started = daemon.call("start", sources=[str(source)], **recipe)["job"]
+    time.sleep(max(0.0, rng.uniform(0.0, span) - (time.monotonic() - began)))
+    windows = end_target(daemon, target, rng)
+    if daemon.process is not None and daemon.process.poll() is not None:
+        daemon.start()
+    return daemon.call("wait", 120, job=started["name"])["job"], windows
 
 
 @pytest.mark.timeout(0)
@@ -95,16 +113,48 @@ def test_a_kill_costs_at_most_a_window(target: str, photos: Path, tmp_path: Path
     for number in range(ROUNDS):
         home = tmp_path / f"home{number}"
         with Daemon(home) as daemon:
-            began = time.monotonic()
-            started = daemon.call("start", sources=[str(photos)], **META)["job"]
             # A meta job of 2,000 files takes some 3 s here: the kill falls anywhere from its first moment to its end.
-            time.sleep(max(0.0, rng.uniform(0.0, 3.0) - (time.monotonic() - began)))
-            windows = end_target(daemon, target, rng)
-            if daemon.process is not None and daemon.process.poll() is not None:
-                daemon.start()
-            job = daemon.call("wait", 120, job=started["name"])["job"]
-            check(daemon, job, windows, FILES - COPIES - BAD, BAD)
-            ((attempts,),) = daemon.query("SELECT sum(attempts) FROM item")
-            redone.append(attempts - FILES)
+            job, windows = run_and_kill(daemon, target, rng, photos, 3.0, **META)
+            redone.append(check(daemon, job, windows, FILES, FILES - COPIES - BAD, BAD))
         shutil.rmtree(home)
     print(f"{target}: redone per kill {redone}", end=" ")
+
+
+@pytest.fixture(scope="session")
+def primed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder whose derived model files are made, so that each round does not make them anew."""
+    home = tmp_path_factory.mktemp("primed")
+    source = tmp_path_factory.mktemp("one")
+    write_photos(source, 1, seed=3)
+    with Daemon(home) as daemon:
+        assert daemon.ingest(source, **BUILTIN)["status"] == "completed"
+    return home / "state" / "scratch"
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_kill_leaves_one_point_per_content(target: str, primed: Path, tmp_path: Path) -> None:
+    """With vectors and a store: after any kill there is one point per distinct content, no more and no fewer."""
+    rng = random.Random(f"{SEED} {target} builtin")
+    source = tmp_path / "photos"
+    source.mkdir()
+    write_photos(source, BUILTIN_FILES, seed=2)
+    redone = []
+    for number in range(BUILTIN_ROUNDS):
+        home = tmp_path / f"home{number}"
+        shutil.copytree(primed, home / "state" / "scratch")
+        with Daemon(home) as daemon:
+            job, windows = run_and_kill(daemon, target, rng, source, 10.0, **BUILTIN)
+            redone.append(check(daemon, job, windows, BUILTIN_FILES, BUILTIN_FILES, 0))
+            place = next(sink["place"] for sink in job["sinks"] if sink["kind"] == "qdrant")
+        points = stored_ids(place)
+        assert len(points) == len(set(points)) == BUILTIN_FILES
+        shutil.rmtree(home)
+    print(f"\nseed {SEED} {target}: redone per kill {redone}", end=" ")
+
+
+def stored_ids(place: str) -> list[str]:
+    """The ids of every point in a store that no process holds."""
+    shard = qdrant_edge.EdgeShard.load(place)
+    points, _ = shard.scroll(qdrant_edge.ScrollRequest(limit=10 * BUILTIN_FILES))
+    return [str(point.id) for point in points]

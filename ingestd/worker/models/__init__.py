@@ -41,6 +41,12 @@ def family_of(kind: str, model: str) -> Family:
     return family
 
 
+def check(request: StepRequest) -> None:
+    """Raises ``Misconfigured`` if nothing here answers to what is requested; loads no library."""
+    if request.kind != META:
+        family_of(request.kind, request.model)
+
+
 def resolve(request: StepRequest, cache: Path) -> Step:
     """What a request means on this machine, ``bit`` and ``pass_`` left 0. Raises ``Misconfigured``."""
     if request.kind == META:
