@@ -14,7 +14,7 @@ help: ## what can be made
 
 .venv/made: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
-	@echo 'Making the environment in .venv, once: some 1.5 GB, a minute or two and the download'
+	@echo 'Making the environment in .venv, once: 1.3 GB (more with CUDA libraries), some minutes'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet -r requirements.lock

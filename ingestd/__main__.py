@@ -7,7 +7,7 @@ import os
 import sys
 
 from ingestd import __version__, paths
-from ingestd.errors import EXIT_ERROR, EXIT_INTERRUPTED, IngestError
+from ingestd.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, IngestError, Misconfigured
 
 
 def main() -> int:
@@ -50,11 +50,17 @@ def _serve() -> int:
 
 
 def read_config(places: paths.Places) -> str | None:
-    """The text of ``config.toml``, or None when there is none."""
+    """The text of ``config.toml``, or None when there is none. Raises ``Misconfigured`` when it cannot be read."""
     try:
         return places.config.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else "it is not text in UTF-8") or str(error)
+        raise Misconfigured(
+            why, operation="read", object=f"the configuration in {places.config}",
+            remedy="Mend the file, or move it away", exit=EXIT_USAGE,
+        ) from error  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -31,10 +32,9 @@ def prepare(places: Places) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise Misconfigured(
-                error.strerror or str(error), operation="create", object=f"the folder {folder}",
-                remedy="Give the daemon's user the right to write there, or set INGESTD_HOME to another folder",
-            ) from error  # fmt: skip
+            raise _not_writable("create", folder, error) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise _not_writable("write into", folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     kind = file_system(places.state)
     if kind in NETWORK_FS:
         raise Misconfigured(
@@ -44,10 +44,20 @@ def prepare(places: Places) -> None:
         )  # fmt: skip
 
 
+def _not_writable(operation: str, folder: Path, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        error.strerror or str(error), operation=operation, object=f"the folder {folder}",
+        remedy="Give the daemon's user the right to write there, or set INGESTD_HOME to another folder",
+    )  # fmt: skip
+
+
 def take_lock(places: Places) -> int:
     """Hold the state folder for this process; returns the descriptor. Raises naming the daemon that holds it."""
     path = places.state / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _not_writable("use", places.state, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -66,7 +76,11 @@ async def serve(places: Places, settings: Settings, *, terminal: bool) -> None:
     """Run the daemon until it is told to end. Raises ``IngestError`` when it cannot begin."""
     prepare(places)
     lock = take_lock(places)
-    log = open_log(places.log_file, settings["log_level"], terminal)
+    try:
+        log = open_log(places.log_file, settings["log_level"], terminal)
+    except OSError as error:
+        os.close(lock)
+        raise _not_writable("write the log into", places.log, error) from error
     try:
         await _serve(places, settings, log)
     except Exception as error:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 
 from ingestd import __version__, config, paths
 from ingestd.errors import IngestError
-from ingestd.ledger import report
+from ingestd.ledger import aside, report
+from ingestd.ledger.ledger import SCHEMA_VERSION
 from ingestd.ledger.reader import open_reader
 from ingestd.protocol import control as c
 
@@ -39,13 +43,26 @@ def status() -> c.StatusReply:
     jobs: list[c.JobStatus] = []
     size = 0
     if places.ledger.exists():
-        size = places.ledger.stat().st_size
-        db = open_reader(places.ledger)
         try:
-            jobs = [job_status(facts, None, places.state) for facts in report.facts(db)]
-        finally:
-            db.close()
+            size = places.ledger.stat().st_size
+            if (why := _trouble(places.ledger)) is None:
+                with closing(open_reader(places.ledger)) as db:
+                    jobs = [job_status(facts, None, places.state) for facts in report.facts(db)]
+        except (OSError, sqlite3.Error) as error:
+            why = str(error)
+        if why is not None:
+            raise IngestError(
+                why, operation="read", object=f"the ledger {places.ledger}",
+                remedy="ingestctl start begins the daemon, which says what can be done",
+            )  # fmt: skip
     return c.StatusReply(c.DaemonStatus(0, __version__, 0.0, str(places.state), str(places.log_file), size, 0), jobs)
+
+
+def _trouble(ledger: Path) -> str | None:
+    """Why the ledger cannot be read here; the daemon knows what to do then."""
+    if aside.version_of(ledger, SCHEMA_VERSION) > SCHEMA_VERSION:
+        return "a newer release wrote it"
+    return aside.damage(ledger)
 
 
 def configuration() -> c.ConfigReply:

@@ -1,7 +1,7 @@
 """``make demo``: a real folder of photos, ingested, summed up and searched, with every command shown as it is typed.
 
-``make demo DIR=/some/folder`` takes that folder. Everything lies in ``.demo`` beside the Makefile (``INGESTD_HOME``), so
-that a second ``make demo`` finds what the first one did. Whatever ends the demo, Ctrl-C included, ends its daemon.
+``make demo DIR=/some/folder`` takes that folder. Everything lies in ``.demo`` beside the Makefile (``INGESTD_HOME``),
+so that a second ``make demo`` finds what the first one did. Whatever ends the demo, Ctrl-C included, ends its daemon.
 
 Exit code: 0 when each built-in photo came first for its words; 1 when one did not, or when a command failed.
 """

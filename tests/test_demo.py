@@ -78,7 +78,7 @@ def test_a_folder_of_ones_own(home: Path) -> None:
     """``DIR``: what failed is listed with its reason, the searches are for what its pictures show."""
     folder = home / "my photos"
     folder.mkdir()
-    data = next((Path(p) for p in sys.path if (Path(p) / "skimage" / "data").is_dir())) / "skimage" / "data"
+    data = next(Path(p) for p in sys.path if (Path(p) / "skimage" / "data").is_dir()) / "skimage" / "data"
     for name in ("chelsea.png", "coffee.png", "rocket.jpg"):
         shutil.copy(data / name, folder)
     (folder / "torn.jpg").write_bytes((data / "rocket.jpg").read_bytes()[:20_000])
@@ -107,6 +107,7 @@ def test_ctrl_c_leaves_no_daemon_behind(home: Path) -> None:
         for line in demo.stdout:
             said += line
             if line.startswith("demo: created"):
+                assert daemons(home)
                 os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: to the client too
     assert demo.wait(60) == 130, said
     assert "has ended" in said
@@ -123,7 +124,7 @@ def test_a_folder_that_is_none_is_told_at_once(home: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["/photos", "/my photos/it's", "~/Pictures", "$HOME/x"])
 def test_make_hands_the_folder_over_whole(folder: str) -> None:
-    """``make demo DIR=…``: spaces, quotes and dollars reach the demo; a DIR that only lies in the environment does not."""
+    """``DIR=…``: spaces, quotes and dollars reach the demo; a DIR that only lies in the environment does not."""
     make = ["make", "--no-print-directory", "-n", "-o", ".venv/made", "demo"]
     made = subprocess.run([*make, f"DIR={folder}"], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert shlex.split(made) == [".venv/bin/python", "tests/demo.py", folder]

@@ -26,7 +26,7 @@ WORDS = {
 POLICY = {
     "ingestd.config",
     "ingestd.rows",
-    *(f"ingestd.supervisor.{n}" for n in ("decide", "plan", "view", "words", "pace", "recipes")),
+    *(f"ingestd.supervisor.{n}" for n in ("decide", "plan", "view", "words", "pace", "recipes", "preflight")),
 }
 CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.child")
 HEAVY = {"torch", "numpy", "PIL", "qdrant_edge", "qdrant_client", "transformers", "safetensors"}

@@ -63,7 +63,10 @@ def daemon_lines(daemon: dict[str, Any], paint: Paint, now: float) -> list[str]:
         facts.append(f"memory {size(daemon['memory_bytes'])}")
     if daemon["ledger_bytes"]:
         facts.append(f"ledger {size(daemon['ledger_bytes'])}")
-    return [paint("dim", ", ".join(facts)), paint("dim", f"log {clean(daemon['log'])}")]
+    lines = [paint("dim", ", ".join(facts)), paint("dim", f"log {clean(daemon['log'])}")]
+    if daemon.get("trouble"):
+        lines.insert(0, paint("red", clean(daemon["trouble"]) + "; it is tried again, nothing is lost"))
+    return lines
 
 
 def job_lines(job: dict[str, Any], paint: Paint, now: float, *, plain: bool = False) -> list[str]:
@@ -98,6 +101,9 @@ def job_lines(job: dict[str, Any], paint: Paint, now: float, *, plain: bool = Fa
         row(clean(step["kind"]), f"{number(step['done'])} done{failed}{model}")
     for sink in job["sinks"]:
         row(f"sink {clean(sink['name'])}", _sink(sink, paint))
+    if job.get("disk") and job["status"] in ACTIVE:
+        needed, free = size(job["disk"]["needed"]), size(job["disk"]["free"])
+        row("disk", f"{needed} were still to come after the first items, {free} free")
     for worker in job["workers"]:
         given = f"{many(worker['items'], 'item')}, {number(worker['window'])} at hand"
         row("worker", f"pid {worker['pid']}, batch {number(worker['batch'])}: {clean(worker['state'])}, {given}")

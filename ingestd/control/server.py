@@ -6,6 +6,7 @@ connection, and the oldest connection without a whole request gives way when all
 
 from __future__ import annotations
 
+import binascii
 import os
 import socket
 import stat
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -25,11 +26,14 @@ from ingestd.errors import EXIT_ERROR, EXIT_USAGE, IngestError, Misconfigured, P
 from ingestd.protocol import control as c
 from ingestd.protocol.wire import LineReader
 
+T = TypeVar("T")
 Handler = Callable[[Any], Awaitable[c.Reply]]
 Streamer = Callable[[Any, Callable[[dict[str, Any]], Awaitable[None]]], Awaitable[None]]
 
 REPLY_S = 30.0
 """Seconds that a client may take to read a reply before its connection is closed."""
+
+ACCEPT_RETRY_S = 0.5
 
 _LOCAL_PEERCRED = 0x001
 _SOL_LOCAL = 0
@@ -78,8 +82,15 @@ class Server:
 
     async def serve(self, listener: SocketListener) -> None:
         """Answer clients until cancelled."""
-        async with listener:
-            await listener.serve(self._client)
+        async with listener, anyio.create_task_group() as tasks:
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError as error:  # no descriptor is free, say: it passes when a client goes
+                    self._log.warning("a client could not be accepted", cause=str(error))
+                    await anyio.sleep(ACCEPT_RETRY_S)
+                    continue
+                tasks.start_soon(self._client, stream)
 
     async def _client(self, stream: SocketStream) -> None:
         raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
@@ -96,8 +107,10 @@ class Server:
                     await self._talk(client, stream)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
                 pass  # the client went, or never spoke: nobody to tell
+            except Exception:  # a defect of ours costs this connection, never the daemon
+                self._log.exception("a connection failed")
             finally:
-                del self._clients[client.number]
+                self._clients.pop(client.number, None)
 
     def _make_room(self) -> None:
         if len(self._clients) < c.MAX_CLIENTS:
@@ -105,12 +118,14 @@ class Server:
         silent = [client for client in self._clients.values() if not client.asked]
         victim = min(silent or self._clients.values(), key=lambda client: client.number)
         victim.scope.cancel()
+        del self._clients[victim.number]  # its place is free now: the next to come must not choose it again
 
     async def _talk(self, client: Client, stream: SocketStream) -> None:
         lines = LineReader()
+        first_line_by = anyio.current_time() + c.FIRST_LINE_S
         while True:
             try:
-                with anyio.fail_after(None if client.asked else c.FIRST_LINE_S):
+                with anyio.fail_after(None if client.asked else first_line_by - anyio.current_time()):
                     data = await stream.receive()
             except anyio.EndOfStream:
                 if rest := lines.rest().strip():  # half-closed without a newline: still answered
@@ -139,16 +154,22 @@ class Server:
         if handler is None:
             known = ", ".join(sorted(self._handlers | self._streams))
             return _error(request.id, c.UNKNOWN_METHOD, f"there is no verb '{request.method}'; the verbs are {known}")
+        return await self._performed(request, handler)
+
+    async def _performed(self, request: c.Request, perform: Callable[[Any], Awaitable[T]]) -> dict[str, Any]:
+        """Decode the parameters and perform the request: its result, or its error, as a reply."""
         try:
             params = msgspec.json.decode(request.params, type=c.VERBS[request.method][0])
-            result = await handler(params)
-        except (msgspec.ValidationError, ValueError) as error:
+            result = await perform(params)
+        except (msgspec.ValidationError, binascii.Error) as error:  # the second: a path's base64 is none
             return _error(
                 request.id, c.INVALID_PARAMS, f"the parameters of '{request.method}' do not fit: {error}", EXIT_USAGE
             )
         except IngestError as error:
             data = c.ErrorData(error.operation, error.object, error.remedy, error.exit)
             return {"jsonrpc": "2.0", "id": request.id, "error": c.Error(c.INGEST_ERROR, error.message, data)}
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
+            raise  # the client went while it was being streamed to
         except Exception as error:  # a defect of ours: told to the client, kept in the log, survived
             self._log.exception("a request failed", verb=request.method)
             message = f"{type(error).__name__}: {error}"
@@ -160,12 +181,9 @@ class Server:
         async def send(message: dict[str, Any]) -> None:
             await _send(stream, {"jsonrpc": "2.0", "id": request.id, **message} if "result" in message else message)
 
-        try:
-            params = msgspec.json.decode(request.params, type=c.VERBS[request.method][0])
-        except msgspec.ValidationError as error:
-            await _send(stream, _error(request.id, c.INVALID_PARAMS, str(error), EXIT_USAGE))
-            return
-        await self._streams[request.method](params, send)
+        streamer = self._streams[request.method]
+        reply = await self._performed(request, lambda params: streamer(params, send))
+        await _send(stream, reply)  # a stream only ends by an error
 
 
 def _parse(line: bytes) -> tuple[c.Request | None, dict[str, Any]]:
@@ -175,6 +193,8 @@ def _parse(line: bytes) -> tuple[c.Request | None, dict[str, Any]]:
         return None, _error(None, c.INVALID_REQUEST, f"this is no request: {error}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return None, _error(None, c.PARSE_ERROR, f"this is no JSON: {error}")
+    if isinstance(request.id, int) and not -(1 << 63) <= request.id < 1 << 63:
+        return None, _error(None, c.INVALID_REQUEST, "this is no request: its id does not fit into 64 bits")
     return request, {}
 
 

@@ -16,17 +16,12 @@ from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured, Unavailable
 from ingestd.jobs import JobEvent
 from ingestd.ledger import jobs
 from ingestd.protocol import control as c
-from ingestd.protocol import work
 from ingestd.rows import JobRow, RootRef
 from ingestd.supervisor import words as w
-from ingestd.supervisor.children import Ending
 from ingestd.supervisor.view import JobView
 
 if TYPE_CHECKING:
     from ingestd.control.verbs import Verbs
-
-ROOTS_S: Final = 10.0
-"""Seconds for a source to answer: a dead mount never does."""
 
 SETTLE_S: Final = 3.0
 """Seconds that ``start`` waits for the models to be resolved, so that a plain mistake is told at once."""
@@ -40,18 +35,13 @@ async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
             remedy="ingestctl start FOLDER, or: find … | ingestctl start -", exit=EXIT_USAGE,
         )  # fmt: skip
     found = await _resolve_roots(verbs, params)
-    async with verbs.starting:  # two requests for one new folder must not make two jobs of it
-        return await _start(verbs, params, found)
-
-
-async def _start(verbs: Verbs, params: c.Start, found: list[Source]) -> c.StartReply:
     s = verbs.supervisor
     root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in found]))
     refs = [RootRef(ident, source.only) for ident, source in zip(root_ids, found, strict=True)]
-    known = _known(verbs, params, refs)
-    if known is not None:
-        return await _again(verbs, params, known)
-    return await _new(verbs, params, refs, found)
+    async with verbs.starting:  # two requests for one new folder must not make two jobs of it
+        known = _known(verbs, params, refs)
+        outcome, job, notes = await (_again(verbs, params, known) if known else _new(verbs, params, refs, found))
+    return await _reply(verbs, outcome, job, notes)
 
 
 class Source(NamedTuple):
@@ -67,31 +57,8 @@ async def _resolve_roots(verbs: Verbs, params: c.Start) -> list[Source]:
     """Canonical (path, device, file system) of each source, by a walker child: a dead mount must not block us."""
     if params.list_file:
         return [Source(b"/", 0, "")]
-    answer: list[work.RootsResolved] = []
-    ended = anyio.Event()
-    endings: list[Ending] = []
-
-    def said(message: Any) -> None:
-        if isinstance(message, work.RootsResolved):
-            answer.append(message)
-
-    def end(ending: Ending) -> None:
-        endings.append(ending)
-        ended.set()
-
-    paths = [c.path_bytes(source) for source in params.sources]
-    child = verbs.supervisor.children.start("walker", "roots", said, end)
-    child.send(work.ResolveRoots(paths))
-    with anyio.move_on_after(ROOTS_S):
-        await ended.wait()
-    names = ", ".join(c.shown(path)[0] for path in paths)
-    if not answer:
-        child.kill()
-        why = endings[0].cause() if endings else f"it did not answer within {ROOTS_S:.0f} seconds"
-        raise Unavailable(
-            why, operation="read", object=names, remedy="Check that the disk or the network share is there"
-        )
-    bad = next((root for root in answer[0].roots if root.error), None)
+    roots = await verbs.supervisor.sources.resolve([c.path_bytes(source) for source in params.sources])
+    bad = next((root for root in roots if root.error), None)
     if bad is not None:
         raise IngestError(
             bad.error, operation="read", object=c.shown(bad.path)[0],
@@ -101,7 +68,7 @@ async def _resolve_roots(verbs: Verbs, params: c.Start) -> list[Source]:
         Source(root.path, root.device, root.fs)
         if root.is_dir
         else Source(os.path.dirname(root.path), root.device, root.fs, os.path.basename(root.path))
-        for root in answer[0].roots
+        for root in roots
     ]
 
 
@@ -145,19 +112,28 @@ def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[
     check_spec(spec)
     sinks = parse_sinks(params.sinks if params.sinks is not None else settings["sinks"].split(","))
     notes = []
-    if spec.embed == "none" and any(sink.kind == "qdrant" for sink in sinks):
-        if params.sinks is not None:
-            raise Misconfigured(
-                "a recipe without an embedding has no vectors to put into it",
-                operation="use", object="the sink qdrant",
-                remedy="Give --embed builtin, or leave --sink qdrant out", exit=EXIT_USAGE,
-            )  # fmt: skip
+    if params.sinks is None and spec.embed == "none" and any(sink.kind == "qdrant" for sink in sinks):
         sinks = [sink for sink in sinks if sink.kind != "qdrant"]
         notes.append("without an embedding there is nothing to search: results go to the other sinks alone")
+    _check_vectors(spec, sinks)
     return spec, sinks, notes
 
 
-async def _new(verbs: Verbs, params: c.Start, refs: list[RootRef], found: list[Source]) -> c.StartReply:
+def _check_vectors(spec: JobSpec, sinks: list[SinkSpec]) -> None:
+    """Raises ``Misconfigured`` for a store of vectors in a job that makes none."""
+    if spec.embed == "none" and any(sink.kind == "qdrant" for sink in sinks):
+        raise Misconfigured(
+            "a recipe without an embedding has no vectors to put into it",
+            operation="use", object="the sink qdrant",
+            remedy="Give --embed builtin, or leave --sink qdrant out", exit=EXIT_USAGE,
+        )  # fmt: skip
+
+
+Made = tuple[str, int, list[str]]
+"""The outcome in a word, the job's id, notes for the person."""
+
+
+async def _new(verbs: Verbs, params: c.Start, refs: list[RootRef], found: list[Source]) -> Made:
     s = verbs.supervisor
     spec, sinks, notes = _spec(verbs, params)
     ident, now = str(uuid.uuid4()), s.clocks.wall_ms()
@@ -171,7 +147,8 @@ async def _new(verbs: Verbs, params: c.Start, refs: list[RootRef], found: list[S
     row = await s.ledger.write(change)
     await s.keep_job_file(row.id)
     await s.know(row.id)
-    return await _reply(verbs, "created", row.id, notes)
+    await s.settled()
+    return "created", row.id, notes
 
 
 def _name_for(verbs: Verbs, params: c.Start, found: list[Source]) -> str:
@@ -187,7 +164,7 @@ def _name_for(verbs: Verbs, params: c.Start, found: list[Source]) -> str:
     return next(name for name in names if name not in taken)
 
 
-async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> c.StartReply:
+async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     """A known job goes on: changed settings are stored, a new walk is owed, and it takes its turn."""
     s = verbs.supervisor
     old = row.spec
@@ -212,6 +189,8 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> c.StartReply:
     spec = msgspec.structs.replace(old, **changes)
     check_spec(spec)
     sinks = parse_sinks(params.sinks) if params.sinks is not None else list(row.sinks)
+    _check_vectors(spec, sinks)
+    s.walks.outdate(row.id)
     view = s.view.jobs[row.id]
     before, now = view.status, s.clocks.wall_ms()
     await s.ledger.write(lambda db: jobs.change_request(db, row.id, spec, sinks, now))
@@ -220,7 +199,8 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> c.StartReply:
     event: JobEvent = "resume" if before in ("paused", "waiting") else "more"
     s.post(w.Asked(row.id, event, params.actor))
     outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
-    return await _reply(verbs, outcome, row.id, [])
+    await s.settled()
+    return outcome, row.id, []
 
 
 def _settled(job: JobView) -> bool:
@@ -231,9 +211,6 @@ def _settled(job: JobView) -> bool:
 async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.StartReply:
     """Wait a moment for the models to be resolved; a job that failed at once is told as the error that it is."""
     s = verbs.supervisor
-    settled = anyio.Event()
-    s.post_and(settled.set)
-    await settled.wait()
     with anyio.move_on_after(SETTLE_S):
         await s.until(lambda: _settled(s.view.jobs[job]))
     view = s.view.jobs[job]

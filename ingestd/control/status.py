@@ -67,11 +67,17 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
         sinks=_sinks(facts, view, state),
         workers=_workers(row.id, live),
         last_failure=facts.last_failure,
-        last_items=[facts.last_done] if facts.last_done else [],
+        last_items=facts.last_items,
         limit=row.spec.limit,
         batch_size=row.spec.batch_size,
         cooldown=row.spec.cooldown,
+        disk=_disk(row.id, live),
     )
+
+
+def _disk(job: int, live: Supervisor | None) -> c.DiskEstimate | None:
+    found = live.estimates.get(job) if live else None
+    return c.DiskEstimate(found.needed, found.free) if found and found.needed else None
 
 
 def phase_of(view: JobView, live: Supervisor) -> str:

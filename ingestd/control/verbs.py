@@ -47,7 +47,8 @@ class Verbs:
 
     async def facts(self) -> list[JobFacts]:
         """Every job as the ledger has it, newest first."""
-        return await self.supervisor.ledger.read(report.facts)
+        recent = {job: tuple(items) for job, items in self.supervisor.recent.items()}
+        return await self.supervisor.ledger.read(lambda db: report.facts(db, recent))
 
     def _status_of(self, facts: JobFacts) -> str:
         view = self.supervisor.view.jobs.get(facts.row.id)
@@ -125,7 +126,14 @@ class Verbs:
         )
         memory = self._process.memory_info().rss
         return c.DaemonStatus(
-            os.getpid(), __version__, self._started, str(places.state), str(places.log_file), size, memory
+            os.getpid(),
+            __version__,
+            self._started,
+            str(places.state),
+            str(places.log_file),
+            size,
+            memory,
+            self.supervisor.ledger.trouble,
         )
 
     async def handle_pause(self, params: c.Pause) -> c.ChangeReply:
@@ -144,9 +152,7 @@ class Verbs:
         for facts in chosen:
             s.post(w.Asked(facts.row.id, event, params.actor))
         with anyio.CancelScope(shield=True):
-            settled = anyio.Event()
-            s.post_and(settled.set)
-            await settled.wait()
+            await s.settled()
         if event != "resume":
             await s.until(
                 lambda: all(s.view.quiet(f.row.id) or self._status_of(f) in ("running", "completed") for f in chosen)
@@ -226,9 +232,7 @@ class Verbs:
         s.post(w.Tallied(job, tally))
         if retried:
             s.post(w.Asked(job, "more", ""))
-        done = anyio.Event()
-        s.post_and(done.set)
-        await done.wait()
+        await s.settled()
         return c.RetryReply(await self.status(job), retried)
 
     async def handle_search(self, params: c.Search) -> c.SearchReply:

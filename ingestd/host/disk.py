@@ -13,6 +13,12 @@ NETWORK_FS: Final = frozenset(
 """File systems on which SQLite's locks and shared memory do not hold."""
 
 
+def free_bytes(path: Path) -> int:
+    """Bytes that this user may still write where ``path`` lies."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 def file_system(path: Path) -> str:
     """The type of the file system that holds ``path``, from the mount table; ``""`` where there is none to read."""
     if sys.platform != "linux":

@@ -64,7 +64,7 @@ def damage(path: Path) -> str | None:
             if tables and "item" not in tables:
                 return "it is another program's database"
             for name in tables:
-                db.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()  # noqa: S608 (names come from the schema)
+                db.execute(f'SELECT * FROM "{name}" NOT INDEXED LIMIT 1').fetchone()  # noqa: S608 (names come from the schema)
     except sqlite3.DatabaseError as error:
         return str(error) if is_damage(error) else None  # busy or unreachable: opening it will say so
     return None
@@ -120,17 +120,16 @@ def _salvage(path: Path, db: sqlite3.Connection) -> tuple[int, str]:
             return 0, ""
     why = ""
     for mode in ("mode=ro", "immutable=1"):
-        try:
-            with closing(_open(path, mode)) as old:
-                old.execute(
-                    "PRAGMA writable_schema = 1"
-                )  # a file shorter than its header says may be read all the same
-                old.execute(sql("table_names")).fetchone()
+        with closing(_open(path, mode)) as old:
+            try:
+                # So that a file shorter than its header says may be read all the same.
+                old.execute("PRAGMA writable_schema = 1")
+                old.execute(sql("table_names")).fetchall()
+            except sqlite3.DatabaseError as error:
+                why = f"; reading stopped at: {error}"
+            else:
                 copied = copy_results(old, db)
-        except sqlite3.DatabaseError as error:
-            why = f"; reading stopped at: {error}"
-        else:
-            return copied.results, f"; {copied.gaps} damaged stretches were passed over" if copied.gaps else ""
+                return copied.results, f"; {copied.gaps} damaged stretches were passed over" if copied.gaps else ""
     return 0, why
 
 

@@ -125,9 +125,10 @@ def _commit_one(
         return None  # it vanished or was edited meanwhile; its results stay with their content
     if outcome.stat is not None and ctime_ns > outcome.stat.ctime_ns:
         # The walker saw a newer state of the file than the one that was read: these results are another content's.
-        db.execute(
-            sql("settle_unread"), {"item": outcome.item, "state": "pending", "todo": recipe.mask, "bad": 0, "pass": 0}
-        )
+        uncount(db, job_id, recipe, state, todo, bad)
+        db.execute(sql("forget_failures"), {"item": outcome.item})
+        anew = {"state": "pending", "todo": recipe.mask, "bad": 0, "pass": recipe.pass_of(recipe.mask)}
+        db.execute(sql("settle_unread"), {"item": outcome.item, **anew})
         return "pending"
     finished = 0 if content_id is None else _result_bits(db, job_id, content_id) & todo
     failed = _store_failures(db, recipe, outcome, content_id, todo & ~finished, attempts, now)
@@ -189,7 +190,8 @@ def _store_failures(
     failed = 0
     for failure, mask in failures:
         failed |= mask
-        whole = mask == open_steps
+        # A file that cannot be decoded fails at every step, of every recipe; a model's failure is that of its steps.
+        whole = mask == open_steps and failure.stage != "model"
         for step_id in [ALL_STEPS] if whole else [recipe.ids[bit] for bit in recipe.ids if mask >> bit & 1]:
             db.execute(
                 sql("put_failure"),
@@ -233,6 +235,17 @@ def touch(db: sqlite3.Connection, job_id: int, content_id: int, *, enter: bool =
     (alive,) = db.execute(sql("alive"), key).fetchone()
     (seq,) = db.execute(sql("next_seq"), {"job_id": job_id}).fetchone()
     db.execute(sql("put_feed"), {**key, "seq": seq, "deleted": 1 - alive})
+
+
+def uncount(db: sqlite3.Connection, job_id: int, recipe: Recipe, state: ItemState, todo: int, bad: int) -> None:
+    """Take an item's committed and failed steps out of the counts per step, before it is redone or gone."""
+    if state == "gone":
+        return
+    for bit in recipe.ids:
+        if not todo >> bit & 1:
+            failed = bad >> bit & 1
+            counts = {"done": failed - 1, "failed": -failed}
+            db.execute(sql("count_step"), {"job_id": job_id, "bit": bit, **counts})
 
 
 def lose(

@@ -95,7 +95,7 @@ def add(
         },
     ).fetchone()
     for sink in sinks:
-        put_cursor(db, ident, sink.name, 0, "")
+        db.execute(sql("add_cursor"), {"job_id": ident, "sink": sink.name})
     return row(db, ident)
 
 
@@ -106,7 +106,7 @@ def change_request(db: sqlite3.Connection, job_id: int, spec: JobSpec, sinks: li
     names = {sink.name for sink in sinks}
     have = cursors(db, job_id)
     for name in names - have.keys():
-        put_cursor(db, job_id, name, 0, "")
+        db.execute(sql("add_cursor"), {"job_id": job_id, "sink": name})
     for name in have.keys() - names:
         db.execute(sql("drop_cursor"), {"job_id": job_id, "sink": name})
 
@@ -117,7 +117,9 @@ def set_status(db: sqlite3.Connection, job_id: int, status: JobStatus, reason: s
 
 
 def resolve(db: sqlite3.Connection, job_id: int, resolved: list[Step], provenance: dict[str, object]) -> list[StepRow]:
-    """Store what a job's recipe means on this machine; returns its rows."""
+    """Store what a job's recipe means on this machine; returns its rows. The first answer stays."""
+    if known := steps(db, job_id):
+        return known  # a probe that was ended by a pause had answered just before
     seen = json.dumps(provenance)
     for step in resolved:
         spec = {"kind": step.kind, "fingerprint": step.fingerprint, "spec": json.dumps(step.spec), "provenance": seen}

@@ -66,12 +66,12 @@ def open_writer(path: Path, now_ms: int) -> tuple[sqlite3.Connection, list[str]]
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         if version == 0:
             _create(db)
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, OSError) as error:
         raise Misconfigured(
-            str(error),
+            getattr(error, "strerror", None) or str(error),
             operation="open",
             object=f"the ledger {path}",
-            remedy="Check that the folder can be written and that its disk has space",
+            remedy="Check that it and its folder can be read and written, and that the disk has space",
         ) from error
     os.chmod(path, 0o600)
     return db, notes

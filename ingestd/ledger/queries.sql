@@ -1,4 +1,5 @@
--- Every query of the product, each with a name and a sentence. Parameters are named.
+-- Every query of the product, each with a name and a sentence. Parameters are named. ``INDEXED BY`` stands where the
+-- planner, which has no statistics, would rather walk through all items of a job (``item_job``).
 
 -- :feed_page The keys of a job whose newest change lies after a cursor, oldest change first.
 SELECT seq, content_id, deleted FROM feed WHERE job_id = :job_id AND seq > :after ORDER BY seq LIMIT :limit;
@@ -33,7 +34,7 @@ INSERT INTO epoch(started, pid, version) VALUES (:now, :pid, :version) RETURNING
 
 -- :stranded Items in flight whose batch belongs to an earlier epoch: their claims are dead by definition.
 SELECT item.id, item.deaths, item.solo_deaths, item.suspect_step IS NOT NULL
-FROM item JOIN batch ON batch.id = item.batch_id
+FROM item INDEXED BY item_running CROSS JOIN batch ON batch.id = item.batch_id
 WHERE item.job_id = :job_id AND item.state = 'running' AND batch.epoch < :epoch;
 
 -- :end_lost_batches Batches of earlier epochs that were never ended.
@@ -55,8 +56,9 @@ FROM job ORDER BY id;
 -- :job_status A job's new status, with who and why.
 UPDATE job SET status = :status, reason = :reason, actor = :actor, changed = :now WHERE id = :job_id;
 
--- :job_request A job asked for again: its changed settings, and a walk owed.
-UPDATE job SET requested = :requested, sinks = :sinks, rescan = 1, changed = :now WHERE id = :job_id;
+-- :job_request A job asked for again: its changed settings, and a walk owed, beside one that is under way.
+UPDATE job SET requested = :requested, sinks = :sinks, changed = :now,
+  rescan = 1 + EXISTS (SELECT 1 FROM scan WHERE scan.job_id = :job_id AND scan.ended IS NULL) WHERE id = :job_id;
 
 -- :job_resolved The provenance of a job's resolved steps.
 UPDATE job SET resolved = :resolved WHERE id = :job_id;
@@ -82,9 +84,11 @@ UPDATE tally SET skipped = :skipped WHERE job_id = :job_id;
 -- :cursors How far each sink of a job has got.
 SELECT sink, seq, token FROM cursor WHERE job_id = :job_id;
 
--- :put_cursor A sink's new cursor.
-INSERT INTO cursor(job_id, sink, seq, token) VALUES (:job_id, :sink, :seq, :token)
-ON CONFLICT(job_id, sink) DO UPDATE SET seq = excluded.seq, token = excluded.token;
+-- :add_cursor A sink that has got nothing yet.
+INSERT INTO cursor(job_id, sink, seq, token) VALUES (:job_id, :sink, 0, '');
+
+-- :put_cursor A sink's new cursor; the last word of one that the job has no more means nothing.
+UPDATE cursor SET seq = :seq, token = :token WHERE job_id = :job_id AND sink = :sink;
 
 -- :drop_cursor A sink that a job no longer has.
 DELETE FROM cursor WHERE job_id = :job_id AND sink = :sink;
@@ -114,8 +118,11 @@ UPDATE scan SET found = found + :found WHERE id = :scan_id;
 UPDATE scan SET ended = :now, complete = :complete, limited = :limited, found = :found, skipped = :skipped,
   errors = :errors WHERE id = :scan_id;
 
--- :scan_paid The job owes no walk any more.
-UPDATE job SET rescan = 0 WHERE id = :job_id;
+-- :scan_owed A walk begins that will pay for everything asked so far.
+UPDATE job SET rescan = 1 WHERE id = :job_id;
+
+-- :scan_paid The job owes no walk any more, unless one was asked for during this one.
+UPDATE job SET rescan = max(0, rescan - 1) WHERE id = :job_id;
 
 -- :last_scan The newest walk of a job.
 SELECT started, ended, complete, limited, found, skipped, errors FROM scan WHERE job_id = :job_id ORDER BY id DESC LIMIT 1;
@@ -165,16 +172,16 @@ WHERE id = :batch_id;
 
 -- :claim The next pending items of a job, lowest pass first, marked as running in one statement.
 UPDATE item SET state = 'running', attempts = attempts + 1, batch_id = :batch_id
-WHERE id IN (SELECT id FROM item WHERE state = 'pending' AND job_id = :job_id AND pass = :pass AND not_before <= :now
+WHERE id IN (SELECT id FROM item INDEXED BY item_claim WHERE state = 'pending' AND job_id = :job_id AND pass = :pass AND not_before <= :now
              ORDER BY not_before, id LIMIT :limit)
 RETURNING id, dir_id, name, size, mtime_ns, ctime_ns, inode, todo;
 
 -- :lowest_pass The lowest pass that has a pending item.
-SELECT pass FROM item WHERE state = 'pending' AND job_id = :job_id ORDER BY pass LIMIT 1;
+SELECT pass FROM item INDEXED BY item_claim WHERE state = 'pending' AND job_id = :job_id ORDER BY pass LIMIT 1;
 
 -- :claim_suspect One suspect, to be tried alone.
 UPDATE item SET state = 'running', attempts = attempts + 1, batch_id = :batch_id
-WHERE id IN (SELECT id FROM item WHERE state = 'suspect' AND job_id = :job_id ORDER BY id LIMIT 1)
+WHERE id IN (SELECT id FROM item INDEXED BY item_suspect WHERE state = 'suspect' AND job_id = :job_id ORDER BY id LIMIT 1)
 RETURNING id, dir_id, name, size, mtime_ns, ctime_ns, inode, todo;
 
 -- :dir_path The folder of an item.
@@ -242,7 +249,7 @@ ON CONFLICT(job_id, phase, bucket) DO UPDATE SET n = n + excluded.n, sum = sum +
   min = min(min, excluded.min), max = max(max, excluded.max);
 
 -- :batch_flights What a worker that is gone had in its window.
-SELECT id, deaths, solo_deaths, suspect_step IS NOT NULL, todo, attempts FROM item
+SELECT id, deaths, solo_deaths, suspect_step IS NOT NULL, todo, attempts FROM item INDEXED BY item_running
 WHERE job_id = :job_id AND state = 'running' AND batch_id = :batch_id;
 
 -- :give_back An item leaves a window without a result.
@@ -254,7 +261,7 @@ UPDATE item SET state = 'failed', bad = bad | todo, todo = 0, solo_deaths = :sol
   batch_id = NULL WHERE id = :item;
 
 -- :failed_page Failed items of a job with their failures, a page at a time.
-SELECT item.id, item.content_id, item.bad FROM item
+SELECT item.id, item.content_id, item.bad FROM item INDEXED BY item_failed
 WHERE item.state = 'failed' AND item.job_id = :job_id AND item.id > :after ORDER BY item.id LIMIT :limit;
 
 -- :item_failures The failures of an item.
@@ -289,6 +296,12 @@ WHERE dir_id = :dir_id AND +job_id = :job_id AND state <> 'gone' AND name > :aft
 
 -- ------------------------------------------------------------------------------------------------------------ reports
 
+-- :result_bytes The mean size of a job's newest results, all steps of a content together.
+SELECT coalesce(sum(length(body) + coalesce(length(vector), 0)) * 1.0 / count(DISTINCT content_id), 0)
+FROM (SELECT result.content_id, result.body, result.vector FROM feed JOIN job_step USING (job_id)
+      JOIN result ON result.content_id = feed.content_id AND result.step_id = job_step.step_id
+      WHERE feed.job_id = :job_id ORDER BY feed.seq DESC LIMIT 300);
+
 -- :item_path Where an item lies.
 SELECT root.path, dir.rel, item.name FROM item JOIN dir ON dir.id = item.dir_id JOIN root ON root.id = dir.root_id
 WHERE item.id = :item;
@@ -308,7 +321,7 @@ SELECT coalesce(sum(attempts), 0) FROM item WHERE job_id = :job_id;
 SELECT count(*) FROM feed WHERE job_id = :job_id AND deleted = 0;
 
 -- :failures_by_kind Failed items of a job by the kind of their failure.
-SELECT failure.kind, count(DISTINCT item.id) FROM item JOIN failure ON failure.item_id = item.id
+SELECT failure.kind, count(DISTINCT item.id) FROM item INDEXED BY item_failed CROSS JOIN failure ON failure.item_id = item.id
 WHERE item.state = 'failed' AND item.job_id = :job_id GROUP BY failure.kind ORDER BY 2 DESC;
 
 -- :items_at Items with a given file name, to be compared with a whole path.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from ingestd.ledger.sql import sql
 from ingestd.protocol import control as c
 from ingestd.protocol.control import shown
 from ingestd.protocol.work import RootSpec
-from ingestd.rows import CursorRow, JobRow, StepRow, Tally
+from ingestd.rows import Committed, CursorRow, JobRow, StepRow, Tally
 
 REMEDIES: Final = {
     "unreadable": "Check that the file is there and may be read, then: ingestctl retry",
@@ -41,16 +42,20 @@ class JobFacts:
     sources: list[str]
     scan: c.ScanStatus
     last_failure: c.LastFailure | None
-    last_done: c.LastItem | None
+    last_items: list[c.LastItem]
 
 
-def facts(db: sqlite3.Connection) -> list[JobFacts]:
+Recent = Mapping[int, Sequence[tuple[Committed, int]]]
+"""By job id: items that were committed lately with when (Unix milliseconds), newest first."""
+
+
+def facts(db: sqlite3.Connection, recent: Recent | None = None) -> list[JobFacts]:
     """Every job, newest first, as one consistent view."""
     with snapshot(db):
-        return [_facts(db, row) for row in reversed(jobs.rows(db))]
+        return [_facts(db, row, (recent or {}).get(row.id, ())) for row in reversed(jobs.rows(db))]
 
 
-def _facts(db: sqlite3.Connection, row: JobRow) -> JobFacts:
+def _facts(db: sqlite3.Connection, row: JobRow, recent: Sequence[tuple[Committed, int]]) -> JobFacts:
     tally = jobs.tally(db, row.id)
     return JobFacts(
         row,
@@ -62,7 +67,7 @@ def _facts(db: sqlite3.Connection, row: JobRow) -> JobFacts:
         else [shown(source_path(root))[0] for root in jobs.roots(db, row.roots)],
         _scan(db, row),
         _last_failure(db, tally.last_failed),
-        _last_done(db, tally),
+        _last_items(db, recent) or _last_done(db, tally),
     )
 
 
@@ -104,11 +109,20 @@ def _last_failure(db: sqlite3.Connection, item: int | None) -> c.LastFailure | N
     return c.LastFailure(text, kind, message, at / 1000, b64)
 
 
-def _last_done(db: sqlite3.Connection, tally: Tally) -> c.LastItem | None:
-    if tally.last_done is None or (path := item_path(db, tally.last_done)) is None:
-        return None
-    text, b64 = shown(path)
-    return c.LastItem(text, (tally.committed or 0) / 1000, "done", b64)
+def _last_items(db: sqlite3.Connection, recent: Sequence[tuple[Committed, int]]) -> list[c.LastItem]:
+    found = []
+    for one, at in recent:
+        if one.state is not None and (path := item_path(db, one.item)) is not None:
+            text, b64 = shown(path)
+            found.append(c.LastItem(text, at / 1000, one.state, b64))
+    return found
+
+
+def _last_done(db: sqlite3.Connection, tally: Tally) -> list[c.LastItem]:
+    """The newest item of an earlier daemon's life: the ledger keeps one."""
+    if tally.last_done is None:
+        return []
+    return _last_items(db, [(Committed(tally.last_done, "done"), tally.committed or 0)])
 
 
 def failed_page(
@@ -229,6 +243,11 @@ def summary(db: sqlite3.Connection, job_id: int, now: int) -> SummaryFacts:
             buckets.setdefault(phase, []).append(tuple(values))
     phases = {phase: phase_times(rows) for phase, rows in buckets.items()}
     return SummaryFacts(contents, attempts, lived_ms / 1000, phases, failures, c.BatchTotals(*batches))
+
+
+def result_bytes(db: sqlite3.Connection, job_id: int) -> float:
+    """Mean bytes of an item's results, from the newest hundred or so."""
+    return float(db.execute(sql("result_bytes"), {"job_id": job_id}).fetchone()[0])
 
 
 def failures_by_kind(db: sqlite3.Connection, job_id: int) -> dict[str, int]:

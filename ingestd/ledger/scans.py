@@ -6,8 +6,8 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from ingestd.jobs import ItemState, move_item
-from ingestd.ledger.items import touch
+from ingestd.jobs import move_item
+from ingestd.ledger.items import touch, uncount
 from ingestd.ledger.sql import sql
 from ingestd.protocol.control import shown
 from ingestd.protocol.work import Entry, Listing, ScanEnd
@@ -23,7 +23,8 @@ class Applied(NamedTuple):
 
 
 def begin(db: sqlite3.Connection, job_id: int, now: int) -> int:
-    """A walk begins; returns its id."""
+    """A walk begins; returns its id. What is asked for from now on owes another one."""
+    db.execute(sql("scan_owed"), {"job_id": job_id})
     (scan_id,) = db.execute(sql("add_scan"), {"job_id": job_id, "now": now}).fetchone()
     return int(scan_id)
 
@@ -124,14 +125,3 @@ def _vanish(db: sqlite3.Connection, job_id: int, recipe: Recipe, item: int, now:
     if content_id is not None:
         touch(db, job_id, content_id)
     return True
-
-
-def uncount(db: sqlite3.Connection, job_id: int, recipe: Recipe, state: ItemState, todo: int, bad: int) -> None:
-    """Take an item's committed and failed steps out of the counts per step, before it is redone or gone."""
-    if state == "gone":
-        return
-    for bit in recipe.ids:
-        if not todo >> bit & 1:
-            failed = bad >> bit & 1
-            counts = {"done": failed - 1, "failed": -failed}
-            db.execute(sql("count_step"), {"job_id": job_id, "bit": bit, **counts})

@@ -38,7 +38,8 @@ CREATE TABLE job (
   priority   INTEGER NOT NULL DEFAULT 0,
   created    INTEGER NOT NULL,
   changed    INTEGER NOT NULL,
-  rescan     INTEGER NOT NULL DEFAULT 1 CHECK (rescan IN (0, 1))   -- a walk is owed before the job may complete
+  rescan     INTEGER NOT NULL DEFAULT 1 CHECK (rescan IN (0, 1, 2))   -- walks owed before the job may complete; 2: one
+                                    -- under way, and one asked for since that began
 ) STRICT;
 -- A stopped job's name is free again.
 CREATE UNIQUE INDEX job_name ON job(name) WHERE status <> 'stopped';

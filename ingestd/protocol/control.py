@@ -113,6 +113,13 @@ class Eta(Reply):
     high: float
 
 
+class DiskEstimate(Reply):
+    """Bytes that a job had still to write when its first items were through, and bytes that were free then."""
+
+    needed: int
+    free: int
+
+
 class LastItem(Reply):
     path: str
     at: float
@@ -163,6 +170,7 @@ class JobStatus(Reply):
     limit: int | None
     batch_size: int
     cooldown: str
+    disk: DiskEstimate | None = None
 
 
 class JobChange(Reply):
@@ -225,6 +233,8 @@ class Status(Params):
 
 
 class DaemonStatus(Reply):
+    """``trouble``: why nothing can be stored at present (a full disk, say), or empty."""
+
     pid: int
     version: str
     started: float
@@ -232,6 +242,7 @@ class DaemonStatus(Reply):
     log: str
     ledger_bytes: int
     memory_bytes: int
+    trouble: str = ""
 
 
 class StatusReply(Reply):

@@ -10,6 +10,7 @@ from typing import Final
 
 from ingestd.jobs import JOB_MOVES, JobEvent, move_job
 from ingestd.protocol.work import Outcome, Verdict
+from ingestd.rows import Tally
 from ingestd.supervisor import words as w
 from ingestd.supervisor.plan import plan
 from ingestd.supervisor.view import Flight, JobView, View
@@ -29,25 +30,32 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
         case w.Tick():
             pass
         case w.JobKnown(job):
-            _job_known(view, job)
+            commands += _job_known(view, job)
         case w.JobRemoving(job_id):
-            view.jobs[job_id].removing = True
+            if found := view.jobs.get(job_id):
+                found.removing = True
         case w.JobForgotten(job_id):
             view.jobs.pop(job_id, None)
         case w.Asked(job_id, job_event, actor):
-            commands += _asked(view.jobs[job_id], job_event, actor)
+            if found := view.jobs.get(job_id):
+                commands += _asked(found, job_event, actor)
         case w.Closing():
             view.closing = True
         case w.Resolved(job_id):
-            view.jobs[job_id].resolved = True
-            view.jobs[job_id].probing = False
-        case w.ProbeFailed(job_id, kind, reason):
-            view.jobs[job_id].probing = False
-            if kind != "ended":  # we ended it ourselves, for a pause
-                commands += _fault(view.jobs[job_id], kind, reason, now)
-        case w.Tallied(job_id, tally):
             if found := view.jobs.get(job_id):
-                found.tally = tally
+                found.resolved, found.probing, found.ending_probe = True, False, False
+        case w.ProbeFailed(job_id, kind, reason):
+            if found := view.jobs.get(job_id):
+                found.probing = found.ending_probe = False
+                if kind != "ended":  # we ended it ourselves, for a pause
+                    commands += _fault(view, found, kind, reason, now)
+        case w.DiskShort(job_id, reason) | w.SourceLost(job_id, reason):
+            if found := view.jobs.get(job_id):
+                commands += _fault(view, found, "unavailable", reason, now)
+        case w.Tallied(job_id, tally, gone):
+            if found := view.jobs.get(job_id):
+                _tallied(found, tally)
+            commands += _disown_gone(view, gone)
         case w.WalkEnded():
             _walk_ended(view, event, now)
         case w.WorkerReady(worker_id, model_batch):
@@ -82,12 +90,39 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
     return commands + plan(view, now)
 
 
-def _job_known(view: View, job: JobView) -> None:
+def _job_known(view: View, job: JobView) -> list[w.Command]:
+    """A new job; or new settings of a known one, and a walk that it owes.
+
+    What the view knows by itself (status, counts, what is under way) is ahead of what was read from the ledger beside
+    commits that were still on their way, so it is kept.
+    """
     old = view.jobs.get(job.id)
-    if old is not None:  # settings are replaced, what is under way is kept
-        job.probing, job.walking, job.stopping_walk, job.slots = old.probing, old.walking, old.stopping_walk, old.slots
-        job.sinks = {name: old.sinks.get(name, sink) for name, sink in job.sinks.items()}
-    view.jobs[job.id] = job
+    if old is None:
+        taken = any(other.status == "running" for other in view.jobs.values())
+        view.jobs[job.id] = job
+        # At a start jobs come one by one: an older one that was queued has just got the turn of this one.
+        return [moved(job, "yield", "")] if taken and job.status == "running" else []
+    old.name, old.priority, old.batch_size = job.name, job.priority, job.batch_size
+    old.workers, old.cooldown_s = job.workers, job.cooldown_s
+    old.resolved = old.resolved or job.resolved
+    if job.rescan:  # asked by a person, who may have brought back what was away
+        old.rescan, old.walk_failures, old.walk_not_before, old.source_trouble = True, 0, 0.0, ""
+    for name, sink in job.sinks.items():
+        known = old.sinks.setdefault(name, sink)
+        if known.dropped:
+            known.dropped, known.cursor = False, sink.cursor
+    for name in old.sinks.keys() - job.sinks.keys():
+        old.sinks[name].dropped = True
+        if old.sinks[name].state == "off":
+            del old.sinks[name]
+    return []
+
+
+def _tallied(job: JobView, tally: Tally) -> None:
+    """Items that ended are progress, also those that were quarantined: it is not the machine that ends the workers."""
+    if tally.done + tally.failed > job.tally.done + job.tally.failed:
+        job.deaths_in_row = job.waits = 0
+    job.tally = tally
 
 
 def moved(job: JobView, event: JobEvent, reason: str, actor: str = "") -> w.SetStatus:
@@ -103,14 +138,16 @@ def _asked(job: JobView, event: JobEvent, actor: str) -> list[w.Command]:
     if event in ("resume", "more"):
         job.deaths_in_row = job.waits = 0
         job.retry_at, job.walk_not_before, job.source_trouble = None, 0.0, ""
+        for sink in job.sinks.values():
+            sink.not_before, sink.failures = 0.0, 0
     return [moved(job, event, "", actor)]
 
 
-def _fault(job: JobView, kind: str, reason: str, now: float) -> list[w.Command]:
+def _fault(view: View, job: JobView, kind: str, reason: str, now: float) -> list[w.Command]:
     """Something that the job needs is wrong: for good (``misconfigured``) or for a while."""
     event: JobEvent = "misconfigured" if kind == "misconfigured" else "wait"
-    if event not in JOB_MOVES[job.status]:
-        return []
+    if view.closing or event not in JOB_MOVES[job.status]:
+        return []  # at a shutdown a job keeps its status: what ends then says nothing of it
     if event == "wait":
         job.waits += 1
         job.retry_at = now + min(SLOWEST_RETRY_S, SOURCE_RETRY_S * 2 ** (job.waits - 1))
@@ -121,20 +158,23 @@ def _walk_ended(view: View, event: w.WalkEnded, now: float) -> None:
     job = view.jobs.get(event.job)
     if job is None:
         return
+    interrupted = job.stopping_walk
     job.walking = job.stopping_walk = False
     job.tally = event.tally
     job.source_trouble = event.trouble
     if event.paid:
-        job.rescan, job.walk_failures = False, 0
-    else:
+        # A start during the walk owes another one: this one may have passed what that one asks for.
+        job.rescan, job.walk_failures = event.owed, 0
+    elif not interrupted:
         job.walk_failures += 1
         job.walk_not_before = now + (SOURCE_RETRY_S if event.trouble else min(60.0, 0.5 * 2**job.walk_failures))
 
 
 def _hashed(view: View, event: w.ItemHashed) -> list[w.Command]:
     flight = view.flight(event.worker, event.item)
-    if flight is None:
-        return []
+    if flight is None or flight.state not in ("given", "begun"):
+        # The item vanished, came back and was given again meanwhile. Unanswered, the worker would wait for ever.
+        return [w.Send(event.worker, Verdict(event.item, "drop"))] if event.worker in view.workers else []
     flight.sha256, flight.stat = event.sha256, event.stat
     return [_check(view, event.worker, flight, event.sha256)]
 
@@ -162,7 +202,7 @@ def _looked(view: View, event: w.Looked, now: float) -> list[w.Command]:
     commands = [_reuse(view, event.worker, flight, now)]
     waiting = view.holders.pop(flight.sha256, [])
     for worker, item in waiting:
-        held = view.flight(worker, item)
+        held = _held(view, worker, item, flight.sha256)
         if held is None:
             continue
         if held.todo & ~answered:
@@ -170,6 +210,12 @@ def _looked(view: View, event: w.Looked, now: float) -> list[w.Command]:
         else:
             commands.append(_reuse(view, worker, held, now))
     return commands
+
+
+def _held(view: View, worker: int, item: int, sha256: bytes) -> Flight | None:
+    """The flight that waits for this hash; None when it is gone, or was given anew under the same item."""
+    flight = view.flight(worker, item)
+    return flight if flight is not None and flight.state == "held" and flight.sha256 == sha256 else None
 
 
 def _reuse(view: View, worker: int, flight: Flight, now: float) -> w.Command:
@@ -190,7 +236,9 @@ def _settle(view: View, worker: int, flight: Flight, outcome: Outcome, now: floa
 
 def _stored(view: View, event: w.Stored, now: float) -> list[w.Command]:
     commands: list[w.Command] = []
-    job = view.jobs[event.job]
+    job = view.jobs.get(event.job)
+    if job is None:
+        return []
     job.tally = event.tally
     for worker_id, done in event.committed.items():
         if done:
@@ -207,6 +255,8 @@ def _stored(view: View, event: w.Stored, now: float) -> list[w.Command]:
         worker.claiming = False
         for claimed in claims:
             work = claimed.work
+            if old := worker.window.get(work.item):  # it vanished and came back while it was in this very window
+                commands += _disown(view, worker_id, old)
             worker.window[work.item] = Flight(work.item, work.todo)
             worker.given += 1
             if worker.state == "ready":
@@ -223,7 +273,7 @@ def _disown(view: View, worker: int, flight: Flight) -> list[w.Command]:
     commands: list[w.Command] = []
     waiting = view.holders.pop(sha256, [])
     for holder, item in waiting:
-        if held := view.flight(holder, item):
+        if held := _held(view, holder, item, sha256):
             if sha256 in view.owners:
                 view.holders.setdefault(sha256, []).append((holder, item))
             else:
@@ -236,31 +286,41 @@ def _worker_gone(view: View, event: w.WorkerGone, now: float) -> list[w.Command]
     if worker is None:
         return []
     job = view.jobs[worker.job]
-    ours = worker.state in ("killed", "draining", "finishing") and (event.clean or worker.state == "killed")
-    lost = not (event.clean or ours)
+    # Exit code 0 of a worker that was not asked to go is a death like any other: a library may call ``exit``.
+    lost = worker.state != "killed" and not (event.clean and worker.state in ("draining", "finishing"))
     mine = tuple(pair for pair in view.buffer if pair[0] == worker.id)
     view.buffer = [pair for pair in view.buffer if pair[0] != worker.id]
     commands: list[w.Command] = [w.Store(job.id, mine, ())] if mine else []
     commands.append(w.GiveBack(worker.id, job.id, lost, worker.began, event.kind or "crash", event.cause, worker.given))
     del view.workers[worker.id]
-    for flight in worker.window.values():
-        commands += _disown(view, worker.id, flight)
+    # Its last outcomes are on their way to the ledger. Its hashes are free when they have come there: a copy that asked
+    # earlier would be told that nothing is known, and be computed again.
+    view.gone[worker.id] = [flight for flight in worker.window.values() if flight.sha256 is not None]
     view.holders = {
         sha: kept for sha, pairs in view.holders.items() if (kept := [p for p in pairs if p[0] != worker.id])
     }
     job.slots[worker.slot] = now + job.cooldown_s
     if lost:
         job.deaths_in_row += 1
-        commands += _after_death(job, event, now)
+        commands += _after_death(view, job, event, now)
     return commands
 
 
-def _after_death(job: JobView, event: w.WorkerGone, now: float) -> list[w.Command]:
+def _disown_gone(view: View, worker: int | None) -> list[w.Command]:
+    """What a worker that is gone had in its window has been given back."""
+    commands: list[w.Command] = []
+    if worker is not None:
+        for flight in view.gone.pop(worker, []):
+            commands += _disown(view, worker, flight)
+    return commands
+
+
+def _after_death(view: View, job: JobView, event: w.WorkerGone, now: float) -> list[w.Command]:
     if event.kind in ("misconfigured", "unavailable"):
-        return _fault(job, event.kind, event.cause, now)
+        return _fault(view, job, event.kind, event.cause, now)
     if job.deaths_in_row >= DEATHS_TOLERATED:
         reason = f"degraded: {job.deaths_in_row} workers in a row died without finishing one item; last: {event.cause}"
-        return _fault(job, "degraded", reason, now)
+        return _fault(view, job, "degraded", reason, now)
     return []
 
 
@@ -271,12 +331,15 @@ def _sink_gone(view: View, event: w.SinkGone, now: float) -> list[w.Command]:
         return []
     asked = sink.state == "ending"
     sink.state = "off"
-    if event.clean or asked:
+    if sink.dropped:
+        del job.sinks[sink.name]
+        return []
+    if asked:
         return []
     sink.message = event.cause
     sink.not_before = now + SINK_RESTARTS_S[min(sink.failures, len(SINK_RESTARTS_S) - 1)]
     sink.failures += 1
     if event.kind == "misconfigured":
         sink.not_before = now + SLOWEST_RETRY_S
-        return _fault(job, "misconfigured", event.cause, now)
+        return _fault(view, job, "misconfigured", event.cause, now)
     return []

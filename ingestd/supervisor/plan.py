@@ -42,7 +42,10 @@ def plan(view: View, now: float) -> list[w.Command]:
         else:
             commands += _rest(view, job, now)
         commands += _sinks(view, job, now)
-    return commands + _commits(view, now)
+    commands += _overdue(view, now) + _commits(view, now)
+    if not view.closing and (turn := _turn(view, now)):  # a job has just ended: the next one begins at once
+        commands += turn + plan(view, now)
+    return commands
 
 
 def next_wake(view: View, now: float) -> float:
@@ -62,7 +65,7 @@ def next_wake(view: View, now: float) -> float:
             if sink.state == "on":
                 times += [sink.idle_since + IDLE_S, sink.used + SEARCHED_S]
     times += [worker.since + (CLOSING_DRAIN_S if view.closing else DRAIN_S) for worker in view.workers.values()
-              if worker.state == "draining"]  # fmt: skip
+              if worker.state in ("draining", "finishing")]  # fmt: skip
     return max(0.01, min(at for at in times if at > now) - now + 0.001)
 
 
@@ -109,9 +112,9 @@ def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
     if job.rescan and not job.walking and job.walk_not_before <= now:
         job.walking = True
         commands.append(w.Walk(job.id))
-    commands += _spawn(view, job, now)
     for worker in view.workers_of(job.id):
-        commands += _finish_batch(job, worker)
+        commands += _finish_batch(job, worker, now)
+    commands += _spawn(view, job, now)
     return commands + _conclude(view, job, now)
 
 
@@ -140,14 +143,14 @@ def _more_may_come(job: JobView) -> bool:
     return job.walking or (job.rescan and not job.source_trouble)
 
 
-def _finish_batch(job: JobView, worker: WorkerView) -> list[w.Command]:
+def _finish_batch(job: JobView, worker: WorkerView, now: float) -> list[w.Command]:
     """End a batch that has had its items, or that nothing is left for."""
     if worker.state != "ready" or worker.claiming or worker.window:
         return []
     waiting = job.tally.suspect if worker.alone else job.tally.pending
     if worker.given < job.batch_size and (waiting > 0 or (_more_may_come(job) and not worker.alone)):
         return []
-    worker.state = "finishing"
+    worker.state, worker.since = "finishing", now
     return [w.Send(worker.id, Finish())]
 
 
@@ -178,7 +181,8 @@ def _lag_reason(job: JobView) -> str:
 def _rest(view: View, job: JobView, now: float) -> list[w.Command]:
     """A job that is not to compute: its walker ends, its workers finish what is in the model and exit."""
     commands: list[w.Command] = []
-    if job.probing:
+    if job.probing and not job.ending_probe:
+        job.ending_probe = True
         commands.append(w.EndProbe(job.id))
     if job.walking and not job.stopping_walk:
         job.stopping_walk = True
@@ -190,12 +194,20 @@ def _rest(view: View, job: JobView, now: float) -> list[w.Command]:
         elif worker.state == "starting":
             worker.state, worker.since = "killed", now
             commands.append(w.Kill(worker.id, "not needed any more"))
-        elif worker.state == "draining" and now - worker.since > (CLOSING_DRAIN_S if view.closing else DRAIN_S):
-            worker.state = "killed"
-            commands.append(w.Kill(worker.id, "it did not drain in time"))
     done = job.status == "waiting" and job.resolved and not job.rescan and not job.tally.open and job.retry_at is None
     if done and not job.lagging and not view.closing:
         commands.append(_move(job, "finish", ""))
+    return commands
+
+
+def _overdue(view: View, now: float) -> list[w.Command]:
+    """Workers that were asked to go, at a pause or at the end of their batch, and are still there."""
+    commands: list[w.Command] = []
+    limit = CLOSING_DRAIN_S if view.closing else DRAIN_S
+    for worker in view.workers.values():
+        if worker.state in ("draining", "finishing") and now - worker.since > limit:
+            worker.state = "killed"
+            commands.append(w.Kill(worker.id, f"it did not end within {limit:.0f} seconds"))
     return commands
 
 
@@ -248,7 +260,7 @@ def _sink(view: View, job: JobView, sink: SinkView, now: float) -> list[w.Comman
     end = job.tally.feed_seq
     searched = now - sink.used < SEARCHED_S
     lags = sink.cursor < end
-    closing = view.closing or job.removing
+    closing = view.closing or job.removing or sink.dropped
     if sink.state == "off":
         # A running job opens its sinks before it has anything for them: a place that cannot be written is told at once.
         wanted = lags or searched or (job.status == "running" and job.resolved)

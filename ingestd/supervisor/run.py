@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from asyncio import Future
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -19,7 +19,8 @@ from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
 from ingestd.host.clocks import Clocks
-from ingestd.ledger import items, jobfiles, jobs
+from ingestd.host.disk import free_bytes
+from ingestd.ledger import items, jobfiles, jobs, report
 from ingestd.ledger.ledger import Ledger
 from ingestd.paths import Places
 from ingestd.protocol import work
@@ -30,13 +31,18 @@ from ingestd.supervisor.children import Child, Children, Ending
 from ingestd.supervisor.decide import decide
 from ingestd.supervisor.pace import Pace
 from ingestd.supervisor.plan import next_wake
+from ingestd.supervisor.preflight import AFTER_ITEMS, Estimate, estimate, refusal
 from ingestd.supervisor.recipes import passes_and_bits, requests_of
 from ingestd.supervisor.search import SearchDesk
 from ingestd.supervisor.sinks import SinkDesk
+from ingestd.supervisor.sources import SourceDesk, may_be_away
 from ingestd.supervisor.view import JobView, View
 from ingestd.supervisor.walks import WalkDesk
 
 T = TypeVar("T")
+
+RECENT_ITEMS: Final = 5
+"""Items that ``status`` shows as the newest."""
 
 CLOSE_S: Final = 20.0
 """Seconds for everything to end by itself at a shutdown; past it children are killed, and nothing is lost by that."""
@@ -67,6 +73,8 @@ class Supervisor:
     steps: dict[int, list[StepRow]] = field(default_factory=dict)
     recipes: dict[int, Recipe] = field(default_factory=dict)
     paces: dict[int, Pace] = field(default_factory=dict)
+    estimates: dict[int, Estimate] = field(default_factory=dict)
+    recent: dict[int, deque[tuple[Committed, int]]] = field(default_factory=dict)
     handles: dict[int, WorkerHandle] = field(default_factory=dict)
     probes: dict[int, Child] = field(default_factory=dict)
     on_change: Callable[[int], None] = lambda job: None
@@ -89,6 +97,12 @@ class Supervisor:
         """Call ``call`` once everything that was posted before has been decided."""
         self._send.send_nowait(call)
 
+    async def settled(self) -> None:
+        """Return when everything that was posted before has been decided."""
+        event = anyio.Event()
+        self.post_and(event.set)
+        await event.wait()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when ``condition`` holds; it is looked at after every event."""
         while not condition():
@@ -108,13 +122,15 @@ class Supervisor:
         """Read a job (again) from the ledger and tell the view."""
 
         def read(db: sqlite3.Connection) -> tuple[JobRow, list[StepRow], Tally, dict[str, int]]:
-            cursors = {name: cursor.seq for name, cursor in jobs.cursors(db, job_id).items()}
-            return jobs.row(db, job_id), jobs.steps(db, job_id), jobs.tally(db, job_id), cursors
+            row, have = jobs.row(db, job_id), jobs.cursors(db, job_id)
+            cursors = {sink.name: have[sink.name].seq for sink in row.sinks if sink.name in have}
+            return row, jobs.steps(db, job_id), jobs.tally(db, job_id), cursors
 
         row, steps, tally, cursors = await self.ledger.read(read)
         self.rows[job_id] = row
-        self.steps[job_id] = steps
-        self.recipes[job_id] = jobs.recipe(steps)
+        if steps or job_id not in self.steps:  # a probe may have been quicker than this reading
+            self.steps[job_id] = steps
+            self.recipes[job_id] = jobs.recipe(steps)
         self.paces.setdefault(job_id, Pace())
         self.post(w.JobKnown(JobView.of(row, tally, bool(steps), cursors)))
 
@@ -132,6 +148,7 @@ class Supervisor:
         self.walks = WalkDesk(self)
         self.sinks = SinkDesk(self)
         self.search = SearchDesk(self)
+        self.sources = SourceDesk(self, tasks)
         tasks.start_soon(self.search.keep)
         self.serving.set()
         while True:
@@ -192,6 +209,7 @@ class Supervisor:
         commands = decide(self.view, event, now)
         if isinstance(event, w.Stored):
             self._note_pace(event, now)
+            self._preflight(event.job)
         for command in commands:
             self._perform(command)
         job = getattr(event, "job", None)
@@ -283,7 +301,7 @@ class Supervisor:
                 self.post(w.ProbeFailed(job, "ended", ending.cause()))
             elif not ending.clean:
                 kind = ending.fatal.kind if ending.fatal else "crash"
-                self.log.error("models not resolved", job=self.rows[job].name, cause=ending.cause())
+                self.log.warning("models not resolved", job=self.rows[job].name, cause=ending.cause())
                 self.post(w.ProbeFailed(job, kind, ending.cause()))
 
         child = self.children.start("worker", f"probe {self.rows[job].name}", message, ended)
@@ -327,6 +345,8 @@ class Supervisor:
     def _worker_said(self, worker: int, said: Any) -> None:
         handle = self.handles[worker]
         match said:
+            case work.Outcome() if may_be_away(said):
+                self.sources.doubt(handle.job, worker, said)
             case work.Outcome():
                 self.post(w.ItemOutcome(worker, said))
             case work.Hashed(item, sha256, stat):
@@ -420,9 +440,34 @@ class Supervisor:
                 jobs.end_batch(db, batch, outcome, command.given, peak, cpu, now)
             return jobs.tally(db, job)
 
-        self.then(self.ledger.write(change), lambda tally: w.Tallied(job, tally))
+        self.then(self.ledger.write(change), lambda tally: w.Tallied(job, tally, command.worker))
+
+    def _preflight(self, job: int) -> None:
+        """Once the count is known and some items are through: will the disk hold the rest?"""
+        view = self.view.jobs.get(job)
+        if view is None:
+            return
+        tally = view.tally
+        known = tally.done + tally.failed >= AFTER_ITEMS and not view.walking and not view.rescan
+        if job in self.estimates or not known or view.status != "running":
+            return
+        sinks = [sink.kind for sink in self.rows[job].sinks]
+        free = free_bytes(self.places.state)
+
+        def weighed(size: float) -> w.Event | None:
+            found = self.estimates[job] = estimate(tally.open, size, sinks, free)
+            self.log.info("preflight", job=view.name, left=tally.open, needed=found.needed, free=found.free)
+            if found.fits:
+                return None
+            del self.estimates[job]  # it is weighed again at its next turn
+            return w.DiskShort(job, refusal(found, str(self.places.state)))
+
+        self.estimates[job] = estimate(0, 0.0, sinks, free)
+        self.then(self.ledger.browse(lambda db: report.result_bytes(db, job)), weighed)
 
     def _note_pace(self, event: w.Stored, now: float) -> None:
-        count = sum(len(done) for done in event.committed.values())
-        if count:
-            self.paces[event.job].committed(count, now)
+        done = [one for many in event.committed.values() for one in many]
+        if done and (pace := self.paces.get(event.job)):
+            pace.committed(len(done), now)
+            at = self.clocks.wall_ms()
+            self.recent.setdefault(event.job, deque(maxlen=RECENT_ITEMS)).extendleft((one, at) for one in done)

@@ -141,6 +141,8 @@ class SinkDesk:
         s = self._supervisor
         match said:
             case work.Delivered(seq, token):
+                if job not in s.rows or all(sink.name != name for sink in s.rows[job].sinks):
+                    return  # the job has dropped this sink
                 link.ready = True
                 future = s.ledger.write(lambda db: jobs.put_cursor(db, job, name, seq, token))
                 s.then(future, lambda _: w.SinkDelivered(job, name, seq))

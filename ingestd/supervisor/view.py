@@ -63,7 +63,7 @@ class WorkerView:
 
 @dataclass(slots=True)
 class SinkView:
-    """One sink of a job: how far it has got, and whether its process lives."""
+    """One sink of a job: how far it has got, and whether its process lives. ``dropped``: the job has it no more."""
 
     name: str
     cursor: int
@@ -74,7 +74,7 @@ class SinkView:
     failures: int = 0
     used: float = float("-inf")
     idle_since: float = 0.0
-    wanted: bool = False
+    dropped: bool = False
 
 
 @dataclass(slots=True)
@@ -94,6 +94,7 @@ class JobView:
     tally: Tally
     sinks: dict[str, SinkView]
     probing: bool = False
+    ending_probe: bool = False
     walking: bool = False
     stopping_walk: bool = False
     walk_not_before: float = 0.0
@@ -107,7 +108,8 @@ class JobView:
 
     @classmethod
     def of(cls, row: JobRow, tally: Tally, resolved: bool, cursors: dict[str, int]) -> JobView:
-        """From the ledger's row."""
+        """From the ledger's row. What it waited for may be over by now, unless only a sink was left: it is tried."""
+        waits = row.status == "waiting" and (row.rescan or tally.open > 0 or not resolved)
         return cls(
             row.id,
             row.name,
@@ -121,17 +123,22 @@ class JobView:
             resolved,
             tally,
             {name: SinkView(name, seq) for name, seq in cursors.items()},
+            retry_at=0.0 if waits else None,
         )
 
     @property
     def lagging(self) -> list[SinkView]:
         """Sinks that have not got everything yet."""
-        return [sink for sink in self.sinks.values() if sink.cursor < self.tally.feed_seq]
+        return [sink for sink in self.sinks.values() if sink.cursor < self.tally.feed_seq and not sink.dropped]
 
 
 @dataclass(slots=True)
 class View:
-    """Everything. ``buffer`` holds outcomes that wait for a commit: (worker, outcome), oldest first."""
+    """Everything. ``buffer`` holds outcomes that wait for a commit: (worker, outcome), oldest first.
+
+    ``owners`` maps a hash to the flight that is being computed for it, ``holders`` to those that wait for it. ``gone``
+    has what workers that ended left behind, until the ledger has taken that back.
+    """
 
     jobs: dict[int, JobView] = field(default_factory=dict)
     workers: dict[int, WorkerView] = field(default_factory=dict)
@@ -139,6 +146,7 @@ class View:
     buffered_since: float = 0.0
     owners: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     holders: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
+    gone: dict[int, list[Flight]] = field(default_factory=dict)
     next_worker: int = 1
     closing: bool = False
 

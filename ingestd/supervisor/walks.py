@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Walk:
-    """One walk: its row, its process, and its report once it has come."""
+    """One walk: its row, its process, and its report once it has come.
+
+    It does not pay what the job owes if we ``interrupted`` it, or if the job was asked for again meanwhile (``stale``):
+    folders that it has passed may have changed since, and it runs with the settings of before.
+    """
 
     scan: int
     child: Child | None = None
     report: work.ScanEnd | None = None
     interrupted: bool = False
+    stale: bool = False
 
 
 class WalkDesk:
@@ -60,9 +65,16 @@ class WalkDesk:
 
         s.then(s.ledger.write(change), begun)
 
+    def outdate(self, job: int) -> None:
+        """The job was asked for again: a walk under way goes on, and another one is owed after it."""
+        if walk := self.walks.get(job):
+            walk.stale = True
+
     def end(self, job: int) -> None:
         """Let a walk end early; the job goes on owing it."""
-        walk = self.walks[job]
+        walk = self.walks.get(job)
+        if walk is None:
+            return  # it has just ended; ``WalkEnded`` is on its way
         walk.interrupted = True
         if walk.child is not None:
             walk.child.send(work.Finish())
@@ -97,14 +109,17 @@ class WalkDesk:
                 complete=report.complete, errors=errors[:5],
             )  # fmt: skip
 
+        owed = walk.stale
+
         def change(db: sqlite3.Connection) -> tuple[bool, Tally]:
-            paid = report is not None and scans.end(db, job, walk.scan, report, walk.interrupted, now)
+            paid = report is not None and scans.end(db, job, walk.scan, report, walk.interrupted or owed, now)
             return paid, jobs.tally(db, job)
 
         def stored(value: tuple[bool, Tally]) -> w.Event:
             paid, tally = value
             self.walks.pop(job, None)
             trouble = next((e.message for e in report.errors if e.is_root), "") if report else ""
-            return w.WalkEnded(job, paid, trouble, tally)
+            whole = report is not None and not walk.interrupted and not trouble
+            return w.WalkEnded(job, paid or (whole and owed), trouble, tally, owed)
 
         s.then(s.ledger.write(change), stored)

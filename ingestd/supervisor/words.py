@@ -65,21 +65,42 @@ class ProbeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskShort:
+    """The disk cannot hold what is left of a job, in words."""
+
+    job: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLost:
+    """Files of a job could not be read, and a source of it does not answer, in words."""
+
+    job: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tallied:
-    """A change was committed; ``tally`` is how the job stands after it."""
+    """A change was committed; ``tally`` is how the job stands after it. ``gone``: the worker that was given back."""
 
     job: int
     tally: Tally
+    gone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WalkEnded:
-    """The walker is gone. ``paid``: the walk counts; ``trouble``: a source is away, in words."""
+    """The walker is gone. ``paid``: the walk counts; ``trouble``: a source is away, in words.
+
+    ``owed``: another walk was asked for after this one had begun.
+    """
 
     job: int
     paid: bool
     trouble: str
     tally: Tally
+    owed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +190,9 @@ class SinkWanted:
 
 
 Event = (
-    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | ProbeFailed | Tallied | WalkEnded
-    | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone | SinkDelivered | SinkTrouble
-    | SinkGone | SinkWanted
+    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | ProbeFailed | DiskShort | SourceLost | Tallied
+    | WalkEnded | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone | SinkDelivered
+    | SinkTrouble | SinkGone | SinkWanted
 )  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------------- commands

@@ -1,0 +1,58 @@
+"""What a job will need on disk, said after its first items: a disk that is full at 3 a.m. helps nobody. Pure."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+AFTER_ITEMS: Final = 20
+"""Items that must be through before an estimate is worth anything."""
+
+RESERVE: Final = 32 * 1024 * 1024
+"""Bytes that stay free beside the estimate: the write-ahead log between two checkpoints, the log file."""
+
+MARGIN: Final = 1.2
+"""The estimate is taken so many times: it rests on the first items alone."""
+
+LEDGER_ROW: Final = 600
+"""Bytes of an item's rows and index entries beside its results: 142 of the item itself (measured at a million rows),
+the rest content, feed, their indexes and pages that are not quite full."""
+
+COPIES: Final = {"qdrant": 2.5, "jsonl": 1.0}
+"""How often a sink holds a result's bytes: a vector store keeps the vector, the payload, its log and its index."""
+
+LINE: Final = 700
+"""Bytes of a record beside its results in a sink: paths, hashes, folders, dates."""
+
+
+class Estimate(NamedTuple):
+    """Bytes still to be written, and bytes free where they go."""
+
+    needed: int
+    free: int
+
+    @property
+    def fits(self) -> bool:
+        return self.needed * MARGIN + RESERVE <= self.free
+
+
+def estimate(left: int, bytes_per_item: float, sinks: list[str], free: int) -> Estimate:
+    """For ``left`` more items whose results average ``bytes_per_item``, into the ledger and into ``sinks`` (kinds)."""
+    per_item = LEDGER_ROW + bytes_per_item
+    per_item += sum(LINE + COPIES.get(kind, 1.0) * bytes_per_item for kind in sinks)
+    return Estimate(round(left * per_item), free)
+
+
+def refusal(found: Estimate, place: str) -> str:
+    """Why the job waits."""
+    return (
+        f"the disk of {place} cannot hold what is left: about {_human(found.needed)} to come,"
+        f" {_human(found.free)} free; free some space there, it is looked at again by itself"
+    )
+
+
+def _human(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
