@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from ingestd.config import JobSpec, SinkSpec, check_spec, parse_sinks
-from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured, Unavailable
+from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured
 from ingestd.jobs import JobEvent
 from ingestd.ledger import jobs
 from ingestd.protocol import control as c

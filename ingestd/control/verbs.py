@@ -170,6 +170,7 @@ class Verbs:
         facts = await self.one(params.job, "wait for")
         s = self.supervisor
         await s.until(lambda: self._status_of(facts) in RESTING and s.view.quiet(facts.row.id))
+        await s.ledger.write(lambda _: None)  # its end is durable before it is told
         return c.WaitReply(await self.status(facts.row.id))
 
     async def handle_summary(self, params: c.Summary) -> c.SummaryReply:

@@ -181,7 +181,7 @@ def _store_failures(
     now: int,
 ) -> int:
     """Write the failures of an outcome, and those that its content brought along; returns the mask of failed steps."""
-    failures = [(failure, failure.steps & open_steps) for failure in outcome.failures]
+    failures = [(failure, mask) for failure in outcome.failures if (mask := failure.steps & open_steps)]
     known = 0
     for _, mask in failures:
         known |= mask

@@ -157,9 +157,9 @@ class _Writer(_Lane):
             try:
                 answers = self._attempt(group)
                 break
-            except sqlite3.OperationalError as error:
+            except sqlite3.Error as error:  # of any kind: a writer that dies would leave its callers waiting for ever
                 self._rollback()
-                if (error.sqlite_errorcode & 0xFF) not in _WAITABLE or self.closed:
+                if (getattr(error, "sqlite_errorcode", 0) & 0xFF) not in _WAITABLE or self.closed:
                     answers = [(None, error)] * len(group)
                     break
                 self.trouble = f"the ledger cannot be written: {error}"
@@ -187,8 +187,11 @@ class _Writer(_Lane):
         return answers
 
     def _rollback(self) -> None:
-        if self.db.in_transaction:
-            self.db.execute("ROLLBACK")
+        try:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # SQLite has rolled back by itself; what it met is told already
 
     def at_end(self) -> None:
         self.db.close()

@@ -335,9 +335,6 @@ SELECT id, path FROM root;
 -- :content_dims One content for show.
 SELECT sha256, format, width, height FROM content WHERE id = :content_id;
 
--- :ledger_ok Whether the ledger answers.
-SELECT 1;
-
 -- ------------------------------------------------------------------------------------------------------------- removal
 
 -- :remove_page Items of a job that is being removed, a page at a time.

@@ -190,9 +190,9 @@ class SinkWanted:
 
 
 Event = (
-    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | ProbeFailed | DiskShort | SourceLost | Tallied
-    | WalkEnded | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone | SinkDelivered
-    | SinkTrouble | SinkGone | SinkWanted
+    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | ProbeFailed | DiskShort | SourceLost
+    | Tallied | WalkEnded | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone
+    | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
 )  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------------- commands

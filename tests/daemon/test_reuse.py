@@ -55,7 +55,7 @@ def test_copies_and_renames_run_nothing_again(daemon: Daemon, tmp_path: Path) ->
 
 
 def test_edits_deletions_and_additions(daemon: Daemon, tmp_path: Path) -> None:
-    """After a start, the current lines are the folder as it is; what is gone is gone, and what returns costs nothing."""
+    """After a start the current lines are the folder as it is; what is gone is gone, what returns costs nothing."""
     folder = tmp_path / "photos"
     write_photos(folder, 20)
     copy = folder / "copy.jpg"

@@ -108,7 +108,7 @@ def rescan(daemon: Daemon, job: dict[str, Any]) -> None:
 def test_a_root_that_vanishes_at_work_costs_nothing(tmp_path: Path) -> None:
     """A disk pulled out while its photos are read: no photo is failed for good, and the job ends by itself."""
     photos, away = tmp_path / "photos", tmp_path / "away"
-    write_photos(photos, 3_000)
+    write_photos(photos, 1_500)
     with HastyDaemon(tmp_path / "home", HASTY) as daemon:
         daemon.ingest(photos, wait=False, **META)
         daemon.wait_for(lambda: daemon.job()["counts"]["done"] > 50)
@@ -119,7 +119,7 @@ def test_a_root_that_vanishes_at_work_costs_nothing(tmp_path: Path) -> None:
         away.rename(photos)
         daemon.wait_for(lambda: daemon.job()["status"] == "completed")
         counts = daemon.job()["counts"]
-        assert (counts["done"], counts["failed"]) == (3_000, 0)
+        assert (counts["done"], counts["failed"]) == (1_500, 0)
     assert not defects(daemon)
 
 
@@ -171,8 +171,8 @@ def test_a_full_disk_of_the_jsonl_sink(daemon: Daemon, tmp_path: Path, small_dis
     daemon.wait_for(lambda: daemon.job()["status"] == "waiting")
     job = daemon.job()
     assert job["counts"]["done"] == 600
-    (sink,) = job["sinks"]
-    assert sink["state"] == "trouble"
+    daemon.wait_for(lambda: daemon.job()["sinks"][0]["state"] == "trouble")
+    (sink,) = daemon.job()["sinks"]
     assert "disk full" in sink["message"]
     assert 0 < sink["lag"] <= 600
     small_disk.resize("4m")

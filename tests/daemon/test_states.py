@@ -13,7 +13,7 @@ from tests.daemon.house import Wire, defects
 from tests.daemonkit import META, Daemon, RpcError
 from tests.pictures import write_photos
 
-MANY = 2_500
+MANY = 1_500
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_pause_resume_stop(many: Path, daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("how", ["shutdown", "SIGTERM", "SIGINT"])
 def test_a_shutdown_leaves_nobody_and_the_job_goes_on(how: str, many: Path, tmp_path: Path) -> None:
-    """With work under way: every child ends, exit 0, nothing is counted as a death; the next start goes on by itself."""
+    """With work under way: every child ends, exit 0, nothing counts as a death; the next start goes on by itself."""
     daemon = Daemon(tmp_path / "home")
     daemon.start()
     begun(daemon, many, workers=2)

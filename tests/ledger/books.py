@@ -82,7 +82,7 @@ class Books:
     def vanished(self, *gone: int) -> None:
         self.listed([], gone)
 
-    # --------------------------------------------------------------------------------------------------- the daemon's part
+    # ---------------------------------------------------------------------------------------------- the daemon's part
 
     def claim(self, limit: int = 100, batch: int | None = None, job: int | None = None) -> list[Claimed]:
         return items.claim(self.db, job or self.job, batch or self.batch, limit, self.now)
@@ -96,7 +96,7 @@ class Books:
         self.claim()
         return self.commit(made(item, content, steps, version))[0]
 
-    # ----------------------------------------------------------------------------------------------------------- its state
+    # ------------------------------------------------------------------------------------------------------ its state
 
     def item(self, name: bytes, job: int | None = None) -> int:
         row = self.db.execute("SELECT id FROM item WHERE name = ? AND job_id = ?", (name, job or self.job)).fetchone()
@@ -133,9 +133,7 @@ class Books:
         """The counters, kept by triggers and by every change, are what the rows say."""
         for job in jobs.rows(self.db):
             tally = jobs.tally(self.db, job.id)
-            rows = dict(
-                self.db.execute("SELECT state, count(*) FROM item WHERE job_id = ? GROUP BY state", (job.id,))
-            )
+            rows = dict(self.db.execute("SELECT state, count(*) FROM item WHERE job_id = ? GROUP BY state", (job.id,)))
             for state in ("pending", "running", "suspect", "done", "failed", "gone"):
                 assert getattr(tally, state) == rows.get(state, 0), (state, tally, rows)
             for step in jobs.steps(self.db, job.id):

@@ -31,7 +31,7 @@ def lose(b: Books, began: set[int], batch: int | None = None, kind: str = "crash
     items.lose(b.db, b.job, batch or b.batch, frozenset(began), "it was ended by SIGSEGV", kind, b.now)
 
 
-# ------------------------------------------------------------------------------------------------------------------ claims
+# ------------------------------------------------------------------------------------------------------------- claims
 
 
 def test_claims_go_by_pass_then_time_then_id(raw: Books) -> None:
@@ -64,7 +64,7 @@ def test_a_claim_says_where_the_file_lies_and_how_it_was(b: Books) -> None:
     assert not claimed.alone
 
 
-# ----------------------------------------------------------------------------------------------------------------- commits
+# ------------------------------------------------------------------------------------------------------------ commits
 
 
 def test_a_partial_pass_goes_back_with_what_is_left(b: Books) -> None:
@@ -165,7 +165,7 @@ def test_the_feed_stays_compact(b: Books) -> None:
     assert rows == (1, 1, jobs.tally(b.db, b.job).feed_seq)
 
 
-# ------------------------------------------------------------------------------------------------------ losses and releases
+# ------------------------------------------------------------------------------------------------ losses and releases
 
 
 def test_a_worker_death_suspects_what_it_had_begun(b: Books) -> None:
@@ -236,7 +236,7 @@ def test_a_claim_of_this_epoch_is_never_taken_back(b: Books) -> None:
     assert items.recover(b.db, b.job, b.epoch + 1) == 1
 
 
-# ------------------------------------------------------------------------------------------------------ retries and removal
+# ------------------------------------------------------------------------------------------------ retries and removal
 
 
 def test_retry_tries_the_bad_steps_alone(b: Books) -> None:
@@ -282,7 +282,7 @@ def test_removing_a_job_leaves_the_other_jobs_contents(b: Books) -> None:
     assert b.db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-# ------------------------------------------------------------------------------------------------------------ what is refused
+# ---------------------------------------------------------------------------------------------------- what is refused
 
 
 def test_the_ledger_holds_the_table_of_moves(b: Books) -> None:
@@ -293,12 +293,7 @@ def test_the_ledger_holds_the_table_of_moves(b: Books) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [
-        (old, new)
-        for old in ITEM_MOVES
-        for new in ITEM_MOVES
-        if old != new and new not in ITEM_MOVES[old].values()
-    ],
+    [(old, new) for old in ITEM_MOVES for new in ITEM_MOVES if old != new and new not in ITEM_MOVES[old].values()],
 )
 def test_an_illegal_move_is_refused(raw: Books, old: str, new: str) -> None:
     """No code path can get round the table: the ledger itself refuses."""

@@ -40,10 +40,10 @@ INDEXES = {
 """The index that each hot query must go by."""
 
 BY_KEY = {
-    "content_row", "content_by_sha", "content_bits", "content_results", "flight", "item_marks", "item_failures", "in_feed",
-    "feed_has", "dir_id", "dir_path", "item_path", "settle", "settle_unread", "give_back", "quarantine", "retry", "repend",
-    "restat", "vanish", "tally", "next_seq", "count_step", "forget_failures", "root_page", "cursors", "job_steps",
-    "remove_item", "remove_feed", "remove_results", "remove_failures", "remove_content",
+    "content_row", "content_by_sha", "content_bits", "content_results", "flight", "item_marks", "item_failures",
+    "feed_has", "in_feed", "dir_id", "dir_path", "item_path", "settle", "settle_unread", "give_back", "quarantine",
+    "retry", "repend", "restat", "vanish", "tally", "next_seq", "count_step", "forget_failures", "root_page",
+    "cursors", "job_steps", "remove_item", "remove_feed", "remove_results", "remove_failures", "remove_content",
 }  # fmt: skip
 """Queries that go by a primary key or a unique one."""
 
@@ -52,6 +52,10 @@ SCANS = {
     "salvage_results",
 }  # fmt: skip
 """Those that may read a whole table: small ones, or once per start or salvage."""
+
+IF_BROKEN = {"add_epoch", "add_job", "add_step"}
+"""Inserting a row that others point at: the plan shows a scan of those others, which SQLite leaves out unless a broken
+foreign key is outstanding (``OP_FkIfZero``), and with immediate ones none ever is."""
 
 WHOLE_JOB = {"attempts_total", "remove_page", "remove_job"}
 """Those for which the index of all items of a job is meant: ``summary`` and ``remove``."""
@@ -67,7 +71,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]
 def plan(db: sqlite3.Connection, statement: str) -> list[str]:
     if statement.startswith("PRAGMA"):
         return []
-    values = {name: 0 for name in re.findall(r":(\w+)", statement)} or (0,) * statement.count("?")
+    values = dict.fromkeys(re.findall(r":(\w+)", statement), 0) or (0,) * statement.count("?")
     return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
 
 
@@ -83,18 +87,21 @@ def test_a_hot_query_goes_by_its_index(db: sqlite3.Connection, name: str) -> Non
 def test_a_query_by_key_goes_by_that_key(db: sqlite3.Connection, name: str) -> None:
     """Every step is a search by a primary key or a unique one; nothing is sorted."""
     for line in plan(db, queries()[name]):
-        searched = line.startswith("SEARCH") and ("PRIMARY KEY" in line or "autoindex" in line or "failure_content" in line)
-        assert searched or line in ("SCAN CONSTANT ROW", "SCALAR SUBQUERY 1"), line
+        keys = ("PRIMARY KEY", "autoindex", "failure_content", "item_content")  # the last two: foreign keys looked up
+        assert (line.startswith("SEARCH") and any(key in line for key in keys)) or line in (
+            "SCAN CONSTANT ROW",
+            "SCALAR SUBQUERY 1",
+        ), line
 
 
 @pytest.mark.parametrize("name", sorted(queries()))
 def test_no_other_query_scans(db: sqlite3.Connection, name: str) -> None:
     """A query that is new here is held to the rule as well: no scan, and no walk through all items of a job."""
     for line in plan(db, queries()[name]):
-        if name not in SCANS and line.startswith("SCAN"):
+        if name not in SCANS | IF_BROKEN and line.startswith("SCAN"):
             # A temporary result of the query itself, or of a subquery with a LIMIT, may be read whole.
             assert not re.match(r"SCAN (item|content|result|failure|feed|dir|batch|scan|timing)\b", line), line
-        if name not in WHOLE_JOB:
+        if name not in WHOLE_JOB | IF_BROKEN:
             assert "item_job" not in line, line
 
 
@@ -116,7 +123,7 @@ def test_a_deletion_searches_its_children_by_an_index(db: sqlite3.Connection, pa
             assert all(line.startswith("SEARCH") for line in lines), (child, lines)
     assert seen
     shown = plan(db, f"DELETE FROM {parent} WHERE id = :key")
-    assert all("SCAN" not in line for line in shown), shown
+    assert all("SCAN" not in line or line == "SCAN store" for line in shown), shown
 
 
 def test_every_index_is_of_use(db: sqlite3.Connection) -> None:

@@ -133,7 +133,7 @@ def _owed(b: Books) -> bool:
 
 
 def test_a_walk_pays_what_was_owed_when_it_began(b: Books) -> None:
-    """An interrupted walk pays nothing, nor one whose source was away; a folder that could not be listed is only told."""
+    """An interrupted walk pays nothing, nor one whose source was away; a folder that could not be listed is told."""
     assert not _end(b, b.scan, interrupted=True)
     assert not _end(b, scans.begin(b.db, b.job, b.now), WalkError(b"/photos", "away", True))
     assert _owed(b)
@@ -199,9 +199,7 @@ class Years(RuleBasedStateMachine):
         data=st.data(), content=st.sampled_from("ABC"), steps=st.integers(0, 7), failed=st.integers(0, 7),
         old=st.booleans(), stage=st.sampled_from(["decode", "model"]),
     )  # fmt: skip
-    def outcome(
-        self, data: st.DataObject, content: str, steps: int, failed: int, old: bool, stage: str
-    ) -> None:
+    def outcome(self, data: st.DataObject, content: str, steps: int, failed: int, old: bool, stage: str) -> None:
         item = data.draw(st.sampled_from(self.items("running")))
         outcome = made(item, content, steps, self.version - old)
         if failed & ~steps:

@@ -1,0 +1,52 @@
+"""Short words for views, so that a decision can be told in a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingestd.protocol.work import Outcome, Stat
+from ingestd.rows import Tally
+from ingestd.supervisor import words as w
+from ingestd.supervisor.view import Flight, JobView, View, WorkerView
+
+STAT = Stat(1, 1, 1, 1)
+SHA = b"\x01" * 32
+
+
+def tally(**counts: Any) -> Tally:
+    zero = dict.fromkeys(
+        ("pending", "running", "suspect", "done", "failed", "gone", "skipped", "reused", "feed_seq"), 0
+    )
+    return Tally(**(zero | {"committed": None, "last_done": None, "last_failed": None} | counts))
+
+
+def job(ident: int = 1, status: Any = "running", **changes: Any) -> JobView:
+    view = JobView(
+        ident, f"job{ident}", status, "", 0, batch_size=100, workers=1, cooldown_s=0.0, rescan=False, resolved=True,
+        tally=tally(), sinks={},
+    )  # fmt: skip
+    for name, value in changes.items():
+        setattr(view, name, value)
+    return view
+
+
+def view(*jobs: JobView) -> View:
+    return View(jobs={one.id: one for one in jobs})
+
+
+def working(window: int = 0, **changes: Any) -> tuple[View, WorkerView]:
+    """A running job with one ready worker that has ``window`` items given."""
+    v = view(job(tally=tally(pending=100, running=window), **changes))
+    worker = WorkerView(1, 1, 0, alone=False, state="ready", given=window)
+    worker.window = {item: Flight(item, 1) for item in range(1, window + 1)}
+    v.workers[1] = worker
+    v.next_worker = 2
+    return v, worker
+
+
+def kinds(commands: list[w.Command]) -> list[str]:
+    return [type(command).__name__ for command in commands]
+
+
+def outcome(item: int) -> Outcome:
+    return Outcome(item, STAT, SHA, "JPEG", 1, 1, [], [], {})

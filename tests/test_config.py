@@ -1,0 +1,92 @@
+"""Settings: which place wins, and what is refused in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingestd.config import DEFAULTS, MAX_WORKERS, JobSpec, Setting, SinkSpec, check_spec, load, parse_sinks
+from ingestd.errors import EXIT_USAGE, Misconfigured
+
+
+def test_the_environment_wins_over_the_file_over_the_default() -> None:
+    """Each value is told with where it came from."""
+    found = load(
+        {"INGESTD_WORKERS": "3", "OTHER": "x"}, 'workers = 2\nbatch_size = 50\nsinks = ["jsonl"]', "config.toml"
+    )
+    assert found.values["workers"] == Setting("3", "INGESTD_WORKERS")
+    assert found.values["batch_size"] == Setting("50", "config.toml")
+    assert found.values["sinks"] == Setting("jsonl", "config.toml")
+    assert found.values["cooldown"] == Setting(DEFAULTS["cooldown"], "default")
+    assert set(found.values) == set(DEFAULTS)
+    assert found["workers"] == "3"
+
+
+def test_the_defaults_are_allowed() -> None:
+    """Nothing set is nothing wrong."""
+    assert load({}, None, "config.toml").values == {key: Setting(value, "default") for key, value in DEFAULTS.items()}
+    check_spec(JobSpec())
+
+
+@pytest.mark.parametrize(
+    ("environ", "text", "named"),
+    [
+        ({}, "workers = ", "config.toml"),
+        ({}, "wrokers = 2", "wrokers"),
+        ({}, "workers = 0", "config.toml"),
+        ({"INGESTD_WORKERS": str(MAX_WORKERS + 1)}, None, "INGESTD_WORKERS"),
+        ({"INGESTD_BATCH_SIZE": "ten"}, None, "INGESTD_BATCH_SIZE"),
+        ({"INGESTD_BATCH_SIZE": "-1"}, None, "INGESTD_BATCH_SIZE"),
+        ({"INGESTD_COOLDOWN": "-1"}, None, "INGESTD_COOLDOWN"),
+        ({"INGESTD_COOLDOWN": "nan"}, None, "INGESTD_COOLDOWN"),
+        ({"INGESTD_COOLDOWN": "soon"}, None, "INGESTD_COOLDOWN"),
+        ({"INGESTD_LOG_LEVEL": "loud"}, None, "INGESTD_LOG_LEVEL"),
+        ({"INGESTD_SINKS": "qdrant,paper"}, None, "INGESTD_SINKS"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(environ: dict[str, str], text: str | None, named: str) -> None:
+    """Exit code 2, and the sentence says where to change what."""
+    with pytest.raises(Misconfigured) as caught:
+        load(environ, text, "config.toml")
+    assert caught.value.exit == EXIT_USAGE
+    assert named in caught.value.sentence()
+
+
+@pytest.mark.parametrize(
+    ("texts", "specs"),
+    [
+        (["qdrant", "jsonl"], [SinkSpec("qdrant", "qdrant"), SinkSpec("jsonl", "jsonl")]),
+        (["jsonl", "jsonl"], [SinkSpec("jsonl", "jsonl")]),
+        (["jsonl:/a:b"], [SinkSpec("jsonl:/a:b", "jsonl", "/a:b")]),
+        (["jsonl", "jsonl:/x"], [SinkSpec("jsonl", "jsonl"), SinkSpec("jsonl:/x", "jsonl", "/x")]),
+    ],
+)
+def test_sinks(texts: list[str], specs: list[SinkSpec]) -> None:
+    """A name is taken once; a place is the user's."""
+    assert parse_sinks(texts) == specs
+
+
+@pytest.mark.parametrize("text", ["paper", "jsonl:relative", "", ":/x"])
+def test_a_sink_that_cannot_be(text: str) -> None:
+    """Unknown kinds and places that depend on the folder one stands in are refused."""
+    with pytest.raises(Misconfigured):
+        parse_sinks([text])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        JobSpec(batch_size=0), JobSpec(workers=0), JobSpec(workers=MAX_WORKERS + 1), JobSpec(cooldown="x"),
+        JobSpec(limit=0), JobSpec(limit=-3),
+    ],
+)  # fmt: skip
+def test_a_job_that_cannot_be(spec: JobSpec) -> None:
+    """The same ranges hold for a job's own settings."""
+    with pytest.raises(Misconfigured) as caught:
+        check_spec(spec)
+    assert caught.value.exit == EXIT_USAGE
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("auto", 0.0), ("0", 0.0), ("2.5", 2.5)])
+def test_cooldown(text: str, seconds: float) -> None:
+    """``auto`` waits for nothing by itself."""
+    assert JobSpec(cooldown=text).cooldown_s == seconds
