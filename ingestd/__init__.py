@@ -4,12 +4,16 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
 
 ====================  ==========================================================================================
 0 words               ``errors`` (kinds that decide), ``paths`` (where things lie), ``jobs`` (the state tables),
-                      ``protocol`` (``wire`` framing, ``control`` client⇄daemon, ``work`` daemon⇄children)
-1 policy, pure        ``config``, ``supervisor.decide``, ``supervisor.view``: no clock, no OS, no I/O
-2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (readings, clocks),
-                      ``supervisor.children`` (starts, watches and ends child processes)
-3 conduct             ``supervisor.run`` (performs what ``decide`` returns), ``control`` (the socket's verbs)
-4 root                ``daemon``, ``__main__``: configuration, signals, one task group, exit codes
+                      ``protocol`` (``wire`` framing; ``control`` and ``status``: client⇄daemon; ``work``:
+                      daemon⇄children)
+1 policy, pure        ``config``, ``rows`` (the ledger's rows as plain data), ``supervisor``'s ``view`` (what is known),
+                      ``words`` (events and commands), ``decide`` and ``plan`` (what follows), ``preflight``, ``pace``,
+                      ``recipes``: no clock, no OS, no I/O
+2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (clocks, disk), ``logs``,
+                      ``supervisor.children`` (starts, hears and ends child processes)
+3 conduct             ``supervisor.run`` (the loop that performs what ``decide`` returns) with its desks ``crew``
+                      (workers), ``walks``, ``sources``, ``sinks`` and ``search``; ``control`` (the socket's verbs)
+4 root                ``daemon``, ``oneshot``, ``__main__``: configuration, signals, one task group, exit codes
 children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``; nobody imports them
 ====================  ==========================================================================================
 

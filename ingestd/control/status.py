@@ -124,6 +124,6 @@ def _workers(job: int, live: Supervisor | None) -> list[c.WorkerStatus]:
     if live is None:
         return []
     return [
-        c.WorkerStatus(live.pid_of(w.id) or 0, live.batch_of(w.id), w.state, w.given, len(w.window))
+        c.WorkerStatus(live.crew.pid_of(w.id) or 0, live.crew.batch_of(w.id), w.state, w.given, len(w.window))
         for w in live.view.workers_of(job)
     ]

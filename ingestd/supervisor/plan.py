@@ -35,7 +35,7 @@ def plan(view: View, now: float) -> list[w.Command]:
     """Every command that the present facts call for."""
     commands: list[w.Command] = []
     if not view.closing:
-        commands += _turn(view, now)
+        commands += _reopen(view) + _turn(view, now)
     for job in view.jobs.values():
         if job.status == "running" and not view.closing:
             commands += _compute(view, job, now)
@@ -76,6 +76,15 @@ def _move(job: JobView, event: JobEvent, reason: str) -> w.Command:
     job.status = move_job(job.status, event)
     job.reason = reason
     return w.SetStatus(job.id, job.status, reason, "")
+
+
+def _reopen(view: View) -> list[w.Command]:
+    """A completed job that owes a walk or has items to do was asked for again, whatever became of the asking itself.
+
+    The request is stored before the view hears of it: the daemon may have ended in between, or the job have completed.
+    """
+    done = [job for job in view.jobs.values() if job.status == "completed" and not job.removing]
+    return [_move(job, "more", "") for job in done if job.rescan or job.tally.open]
 
 
 def _turn(view: View, now: float) -> list[w.Command]:

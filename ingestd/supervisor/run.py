@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from asyncio import Future
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -20,14 +20,15 @@ from structlog.typing import FilteringBoundLogger
 
 from ingestd.host.clocks import Clocks
 from ingestd.host.disk import free_bytes
-from ingestd.ledger import items, jobfiles, jobs, report
+from ingestd.ledger import jobfiles, jobs, report
 from ingestd.ledger.ledger import Ledger
 from ingestd.paths import Places
 from ingestd.protocol import work
 from ingestd.protocol.control import RemoveReply
-from ingestd.rows import Claimed, Committed, JobRow, Recipe, StepRow, Tally
+from ingestd.rows import Committed, JobRow, Recipe, StepRow, Tally
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Children, Ending
+from ingestd.supervisor.crew import Crew
 from ingestd.supervisor.decide import decide
 from ingestd.supervisor.pace import Pace
 from ingestd.supervisor.plan import next_wake
@@ -35,7 +36,7 @@ from ingestd.supervisor.preflight import AFTER_ITEMS, Estimate, estimate, refusa
 from ingestd.supervisor.recipes import passes_and_bits, requests_of
 from ingestd.supervisor.search import SearchDesk
 from ingestd.supervisor.sinks import SinkDesk
-from ingestd.supervisor.sources import SourceDesk, may_be_away
+from ingestd.supervisor.sources import SourceDesk
 from ingestd.supervisor.view import JobView, View
 from ingestd.supervisor.walks import WalkDesk
 
@@ -46,17 +47,6 @@ RECENT_ITEMS: Final = 5
 
 CLOSE_S: Final = 20.0
 """Seconds for everything to end by itself at a shutdown; past it children are killed, and nothing is lost by that."""
-
-
-@dataclass(slots=True)
-class WorkerHandle:
-    """The process behind a ``WorkerView``, and what it reported of itself. ``batch`` is its row in the ledger."""
-
-    job: int
-    batch: int | None = None
-    child: Child | None = None
-    usage: work.Usage | None = None
-    killed: bool = False
 
 
 @dataclass
@@ -75,7 +65,6 @@ class Supervisor:
     paces: dict[int, Pace] = field(default_factory=dict)
     estimates: dict[int, Estimate] = field(default_factory=dict)
     recent: dict[int, deque[tuple[Committed, int]]] = field(default_factory=dict)
-    handles: dict[int, WorkerHandle] = field(default_factory=dict)
     probes: dict[int, Child] = field(default_factory=dict)
     on_change: Callable[[int], None] = lambda job: None
     serving: anyio.Event = field(default_factory=anyio.Event)
@@ -145,6 +134,7 @@ class Supervisor:
     async def run(self, tasks: TaskGroup) -> None:
         """Serve the mailbox until ``close`` is through."""
         self.children = Children(tasks, self._child_line)
+        self.crew = Crew(self)
         self.walks = WalkDesk(self)
         self.sinks = SinkDesk(self)
         self.search = SearchDesk(self)
@@ -230,17 +220,17 @@ class Supervisor:
             case w.EndWalk(job):
                 self.walks.end(job)
             case w.Spawn(worker, job):
-                self._spawn(worker, job)
+                self.crew.spawn(worker, job)
             case w.Send(worker, message):
-                self._tell(worker, message)
+                self.crew.tell(worker, message)
             case w.Kill(worker, reason):
-                self._kill(worker, reason)
+                self.crew.kill(worker, reason)
             case w.Lookup():
-                self._lookup(command)
+                self.crew.lookup(command)
             case w.Store():
-                self._store(command)
+                self.crew.store(command)
             case w.GiveBack():
-                self._give_back(command)
+                self.crew.give_back(command)
             case w.StartSink(job, sink):
                 self.sinks.start(job, sink)
             case w.WakeSink(job, sink, seq):
@@ -290,9 +280,7 @@ class Supervisor:
         def message(said: Any) -> None:
             if isinstance(said, work.Probed):
                 steps = passes_and_bits(spec, said.steps)
-                future = self.ledger.write(
-                    lambda db: (jobs.resolve(db, job, steps, said.provenance), jobs.steps(db, job))[1]
-                )
+                future = self.ledger.write(lambda db: jobs.resolve(db, job, steps, said.provenance))
                 self.then(future, lambda rows: self._resolved(job, rows))
 
         def ended(ending: Ending) -> None:
@@ -317,130 +305,6 @@ class Supervisor:
         self.steps[job] = rows
         self.recipes[job] = jobs.recipe(rows)
         return w.Resolved(job)
-
-    # --------------------------------------------------------------------------------------------------------- workers
-
-    def _spawn(self, worker: int, job: int) -> None:
-        handle = self.handles[worker] = WorkerHandle(job)
-        now = self.clocks.wall_ms()
-        future = self.ledger.write(lambda db: jobs.begin_batch(db, job, self.epoch, now))
-
-        def begun(batch: int) -> None:
-            handle.batch = batch
-            if handle.killed:
-                self.post(w.WorkerGone(worker, True, "", "it was not needed any more"))
-                return
-            name = f"worker {batch}"
-            handle.child = self.children.start(
-                "worker",
-                name,
-                lambda said: self._worker_said(worker, said),
-                lambda end: self._worker_ended(worker, end),
-            )
-            steps = [row.step for row in self.steps[job]]
-            handle.child.send(work.WorkerSetup(steps, str(self.cache)))
-
-        self.then(future, begun)
-
-    def _worker_said(self, worker: int, said: Any) -> None:
-        handle = self.handles[worker]
-        match said:
-            case work.Outcome() if may_be_away(said):
-                self.sources.doubt(handle.job, worker, said)
-            case work.Outcome():
-                self.post(w.ItemOutcome(worker, said))
-            case work.Hashed(item, sha256, stat):
-                self.post(w.ItemHashed(worker, item, sha256, stat))
-            case work.Began(item):
-                self.post(w.ItemBegan(worker, item))
-            case work.Usage():
-                handle.usage = said
-            case work.Ready(ms, batch):
-                row, pid = handle.batch, handle.child.pid if handle.child else None
-                if row is not None and pid is not None:
-                    self.then(self.ledger.write(lambda db: jobs.batch_ready(db, row, pid, ms)), lambda _: None)
-                self.paces[handle.job].interrupted()
-                self.post(w.WorkerReady(worker, batch))
-
-    def _worker_ended(self, worker: int, ending: Ending) -> None:
-        handle = self.handles[worker]
-        kind = ending.fatal.kind if ending.fatal else ""
-        if not ending.clean and not handle.killed:
-            batch, lines = handle.batch, ending.last_lines
-            self.log.warning("worker died", batch=batch, cause=ending.cause(), last_lines=lines)
-        self.post(w.WorkerGone(worker, ending.clean, kind, ending.cause()))
-
-    def _tell(self, worker: int, message: Any) -> None:
-        handle = self.handles.get(worker)
-        if handle is not None and handle.child is not None:
-            handle.child.send(message)
-
-    def _kill(self, worker: int, reason: str) -> None:
-        handle = self.handles[worker]
-        handle.killed = True
-        if handle.child is not None:
-            self.log.info("worker ended", batch=handle.batch, reason=reason)
-            handle.child.kill()
-
-    def pid_of(self, worker: int) -> int | None:
-        """The process of a worker, for ``status``."""
-        handle = self.handles.get(worker)
-        return handle.child.pid if handle and handle.child else None
-
-    def batch_of(self, worker: int) -> int:
-        """The batch id of a worker, for ``status``; 0 while it is being begun."""
-        handle = self.handles.get(worker)
-        return handle.batch or 0 if handle else 0
-
-    # ------------------------------------------------------------------------------------------------------ the ledger
-
-    def _lookup(self, command: w.Lookup) -> None:
-        job = self.view.workers[command.worker].job
-        bits = {ident: bit for bit, ident in self.recipes[job].ids.items()}
-        future = self.ledger.read(lambda db: items.known_content(db, job, bits, command.sha256))
-        self.then(future, lambda known: w.Looked(command.worker, command.item, known))
-
-    def _store(self, command: w.Store) -> None:
-        job, recipe, now = command.job, self.recipes[command.job], self.clocks.wall_ms()
-        by_worker: dict[int, list[work.Outcome]] = defaultdict(list)
-        for worker, outcome in command.outcomes:
-            by_worker[worker].append(outcome)
-        batches = {worker: self.handles[worker].batch or 0 for worker in by_worker}
-        claims = [(claim, self.handles[claim.worker].batch or 0) for claim in command.claims]
-
-        def change(db: sqlite3.Connection) -> tuple[dict[int, list[Committed]], dict[int, list[Claimed]], Tally]:
-            committed = {
-                worker: items.commit(db, job, recipe, batches[worker], outcomes, now)
-                for worker, outcomes in by_worker.items()
-            }
-            claimed = {
-                claim.worker: items.claim_suspect(db, job, batch)
-                if claim.alone
-                else items.claim(db, job, batch, claim.limit, now)
-                for claim, batch in claims
-            }
-            return committed, claimed, jobs.tally(db, job)
-
-        self.then(self.ledger.write(change), lambda stored: w.Stored(job, *stored))
-
-    def _give_back(self, command: w.GiveBack) -> None:
-        handle = self.handles.pop(command.worker)
-        batch, usage, now = handle.batch, handle.usage, self.clocks.wall_ms()
-        job = command.job
-        kind = command.kind if command.kind in ("hang", "oom") else "crash"
-        peak, cpu = (usage.peak_bytes, usage.cpu_s) if usage else (None, None)
-
-        def change(db: sqlite3.Connection) -> Tally:
-            if batch is not None:
-                if command.lost:
-                    items.lose(db, job, batch, command.began, command.cause, kind, now)
-                else:
-                    items.release(db, job, batch)
-                outcome = f"died: {command.cause}" if command.lost else "ended"
-                jobs.end_batch(db, batch, outcome, command.given, peak, cpu, now)
-            return jobs.tally(db, job)
-
-        self.then(self.ledger.write(change), lambda tally: w.Tallied(job, tally, command.worker))
 
     def _preflight(self, job: int) -> None:
         """Once the count is known and some items are through: will the disk hold the rest?"""

@@ -140,6 +140,13 @@ def test_a_retry_wakes_a_job_that_waits_for_a_sink() -> None:
     assert kinds(commands) == ["SetStatus", "Spawn"]
 
 
+@pytest.mark.parametrize("changes", [{"rescan": True}, {"tally": tally(pending=1)}])
+def test_a_completed_job_that_was_asked_for_again_goes_on(changes: dict[str, Any]) -> None:
+    """Also when the daemon ended between the storing of the request and its telling."""
+    commands = decide(view(), w.JobKnown(job(1, "completed", **changes)), 0.0)
+    assert [c.status for c in commands if isinstance(c, w.SetStatus)] == ["queued", "running"]
+
+
 @pytest.mark.parametrize("clean", [False, True])
 def test_a_sink_that_ends_by_itself_is_started_again_after_a_while(clean: bool) -> None:
     """Whatever its exit code: one that opens and ends must not be started in a circle."""

@@ -1,0 +1,139 @@
+"""How a job stands, in the words that every client is told: the results that several verbs share."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reply(msgspec.Struct):
+    """Base of all results."""
+
+
+class Counts(Reply):
+    """Items by state. ``found`` = all but ``gone``; done = every step committed."""
+
+    found: int
+    skipped: int
+    pending: int
+    running: int
+    suspect: int
+    done: int
+    failed: int
+    gone: int
+
+
+class StepStatus(Reply):
+    kind: str
+    model: str
+    fingerprint: str
+    done: int
+    failed: int
+
+
+class SinkStatus(Reply):
+    """``lag`` = feed changes not yet delivered; ``state`` is ``idle``, ``delivering``, ``trouble`` or ``stopped``."""
+
+    name: str
+    kind: str
+    place: str
+    cursor: int
+    lag: int
+    state: str
+    message: str
+
+
+class WorkerStatus(Reply):
+    """``items`` = given in this batch so far, ``window`` = given and not yet committed."""
+
+    pid: int
+    batch: int
+    state: str
+    items: int
+    window: int
+
+
+class ScanStatus(Reply):
+    """``state``: ``none``, ``owed``, ``running``, ``complete``, ``limited``, ``partial`` (some folders had errors)."""
+
+    state: str
+    started: float | None
+    ended: float | None
+    found: int
+    skipped: dict[str, int]
+    errors: list[dict[str, str]]
+
+
+class Eta(Reply):
+    """Seconds until the last item, as a range: from the rate of a window without pause, sleep and model load."""
+
+    low: float
+    high: float
+
+
+class DiskEstimate(Reply):
+    """Bytes that a job had still to write when its first items were through, and bytes that were free then."""
+
+    needed: int
+    free: int
+
+
+class LastItem(Reply):
+    path: str
+    at: float
+    state: str
+    path_b64: str | None = None
+
+
+class LastFailure(Reply):
+    path: str
+    kind: str
+    message: str
+    at: float
+    path_b64: str | None = None
+
+
+class JobStatus(Reply):
+    """Everything ``status`` shows of one job.
+
+    ``phase`` is what happens now in words (``resolving models``, ``loading models``, ``working``, ``scanning``,
+    ``delivering``, or the status). ``reason`` says why nothing runs if nothing runs. ``percent`` is None until
+    something is found; ``so_far`` is true until a scan has ended, when the total may still grow.
+    """
+
+    id: int
+    uuid: str
+    name: str
+    status: str
+    reason: str
+    actor: str
+    until: float | None
+    phase: str
+    sources: list[str]
+    created: float
+    changed: float
+    counts: Counts
+    reused: int
+    percent: float | None
+    so_far: bool
+    rate_per_hour: float | None
+    eta: Eta | None
+    last_commit_age: float | None
+    scan: ScanStatus
+    steps: list[StepStatus]
+    sinks: list[SinkStatus]
+    workers: list[WorkerStatus]
+    last_failure: LastFailure | None
+    last_items: list[LastItem]
+    limit: int | None
+    batch_size: int
+    cooldown: str
+    disk: DiskEstimate | None = None
+
+
+class JobChange(Reply):
+    """What a control verb did: ``changed`` is false when the job already was so."""
+
+    name: str
+    uuid: str
+    status: str
+    changed: bool
