@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from ctlkit import Home, home
+
+from tests.ctl.ctlkit import Home, home
 
 
 @pytest.fixture(name="home")

@@ -15,13 +15,13 @@ from typing import Any
 import ingestctl
 import msgspec
 import pytest
-from ctlkit import COMMAND, ROOT, Home, daemon_status, until
 from ingestctl import argument, place, text
 from ingestctl.main import VERBS
 
 import ingestd
 from ingestd import errors, paths
 from ingestd.protocol import control as c
+from tests.ctl.ctlkit import COMMAND, ROOT, Home, daemon_status, until
 
 
 def test_one_version() -> None:
@@ -161,7 +161,7 @@ def oneshot(home: Home, reply: Any, code: int = 0) -> dict[str, str]:
 
 def test_status_and_config_without_a_daemon(home: Home) -> None:
     """They ask the program itself, and say that no daemon runs; a job that is not there is an error."""
-    from ctlkit import finished
+    from tests.ctl.ctlkit import finished
 
     status = json.loads(msgspec.json.encode(c.StatusReply(daemon_status(), [finished()])))
     env = oneshot(home, {"status": status, "config": {"rows": [{"key": "a", "value": "1", "source": "default"}]}})

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctlkit import COMMAND, UUID, FakeDaemon, Home, daemon_status, finished, job, plain, refuse, until
 
 from ingestd.protocol import control as c
+from tests.ctl.ctlkit import COMMAND, UUID, FakeDaemon, Home, daemon_status, finished, job, plain, refuse, until
 
 
 def started(status: c.JobStatus | None = None, outcome: str = "created") -> c.StartReply:
@@ -107,9 +107,10 @@ def test_a_list_from_stdin_is_spooled(home: Home, flag: list[str], separator: by
 def test_a_million_paths_are_not_held(home: Home) -> None:
     """A list of a million paths passes through in little memory."""
     daemon = home.daemon(start=started())
+    # Python's own allocations: the kernel's peak of a fresh process starts at its parent's, whatever that one holds.
     script = (
-        "import resource, sys; from ingestctl.main import main; code = main(['start', '-']);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+        "import sys, tracemalloc; from ingestctl.main import main; tracemalloc.start(); code = main(['start', '-']);"
+        "print(tracemalloc.get_traced_memory()[1], file=sys.stderr); sys.exit(code)"
     )
     reader, writer = os.pipe()
 
@@ -128,8 +129,7 @@ def test_a_million_paths_are_not_held(home: Home) -> None:
     assert done.returncode == 0, done
     assert daemon.asked("start")[0].list_file is not None
     assert b"read 1,000,000 paths" in done.stderr
-    unit = 1 if sys.platform == "darwin" else 1024
-    assert int(done.stderr.splitlines()[-1]) * unit < 60_000_000
+    assert int(done.stderr.splitlines()[-1]) < 20_000_000
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ if "{fault}":
     print("a warning\\nError: cannot use the folder {home}: pid 17 holds it\\nTry: ingestctl status", file=sys.stderr)
     sys.exit(5)
 from pathlib import Path
-from ctlkit import FakeDaemon
+from tests.ctl.ctlkit import FakeDaemon
 Path("{home}/pid").write_text(str(os.getpid()))
 open("{home}/fds", "w").write(" ".join(os.readlink(f"/proc/self/fd/{{i}}") for i in range(3)) + " " + os.getcwd())
 FakeDaemon(Path("{home}/run/ingestd.sock"), {{}})

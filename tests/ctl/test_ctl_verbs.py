@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from ctlkit import UUID, Home, counts, daemon_status, finished, job, refuse, until
 from ingestctl.main import VERBS
 
 from ingestd.protocol import control as c
+from tests.ctl.ctlkit import UUID, Home, counts, daemon_status, finished, job, refuse, until
 
 NOT_FOR_PEOPLE = {"hello", "subscribe"}
 

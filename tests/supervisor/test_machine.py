@@ -116,7 +116,7 @@ class Life(RuleBasedStateMachine):
         self.world.restart(durable)
 
     def teardown(self) -> None:
-        """Nothing more goes wrong: each job ends by itself; asked for once more, it ends with what the files are now."""
+        """Nothing more goes wrong: each job ends by itself; asked once more, it ends with what the files are now."""
         if not hasattr(self, "world"):
             return
         world = self.world
