@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import anyio
 from structlog.typing import FilteringBoundLogger
@@ -16,7 +18,7 @@ from ingestd import __version__
 from ingestd.config import Settings
 from ingestd.control.server import Server
 from ingestd.control.verbs import Verbs
-from ingestd.errors import IngestError, Misconfigured
+from ingestd.errors import IngestError, Misconfigured, Unavailable
 from ingestd.host.clocks import SystemClocks
 from ingestd.host.disk import NETWORK_FS, file_system
 from ingestd.ledger import aside, jobs
@@ -24,6 +26,9 @@ from ingestd.ledger.ledger import Ledger
 from ingestd.logs import open_log
 from ingestd.paths import Places
 from ingestd.supervisor.run import Supervisor
+
+OPEN_S: Final = 5.0
+"""Seconds for the first write. Taking back what a killed daemon had in flight may need more, a full disk never ends."""
 
 
 def prepare(places: Places) -> None:
@@ -35,6 +40,12 @@ def prepare(places: Places) -> None:
             raise _not_writable("create", folder, error) from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise _not_writable("write into", folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    if any(not str(place).isprintable() for place in places):
+        raise Misconfigured(
+            "its name is not UTF-8, or holds what cannot be printed", operation="keep the state in",
+            object=str(places.state).encode("utf-8", "replace").decode(),
+            remedy="Set INGESTD_HOME to a folder with a plain name; the photos may have any",
+        )  # fmt: skip
     kind = file_system(places.state)
     if kind in NETWORK_FS:
         raise Misconfigured(
@@ -96,7 +107,12 @@ async def _serve(places: Places, settings: Settings, log: FilteringBoundLogger) 
         log.warning("ledger", note=note)
     try:
         now, pid = clocks.wall_ms(), os.getpid()
-        epoch = await ledger.write(lambda db: jobs.begin_epoch(db, now, pid, __version__))
+        begun = ledger.write(lambda db: jobs.begin_epoch(db, now, pid, __version__))
+        # A later one may wait for space, with a socket to say so; now there is nobody who would be told.
+        while not (await asyncio.wait([begun], timeout=OPEN_S))[0]:
+            if ledger.trouble:
+                raise _full(places, ledger.trouble)
+        epoch = begun.result()
         supervisor = Supervisor(ledger, places, clocks, log, epoch)
         await supervisor.load()
         log.info("started", pid=pid, version=__version__, state=str(places.state), epoch=epoch)
@@ -104,6 +120,13 @@ async def _serve(places: Places, settings: Settings, log: FilteringBoundLogger) 
         log.info("ended", pid=pid)
     finally:
         await anyio.to_thread.run_sync(ledger.close)
+
+
+def _full(places: Places, trouble: str) -> Unavailable:
+    return Unavailable(
+        trouble, operation="begin with", object=f"the ledger {places.ledger}",
+        remedy="Free some space on its disk, then start again; nothing is lost",
+    )  # fmt: skip
 
 
 def _told(error: Exception, places: Places, log: FilteringBoundLogger) -> Exception:

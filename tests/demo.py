@@ -53,7 +53,15 @@ class Transcript:
     def run(self, *words: str, good: tuple[int, ...] = (0,)) -> int:
         """Run one command with its output where ours goes; its exit code, which must be one of ``good``."""
         print(f"\n$ ingestctl {shlex.join(words)}", flush=True)
-        code = subprocess.run([CLIENT, *words], env=self.env, check=False).returncode
+        # In a session of its own: at a Ctrl-C the client would say that the job goes on, and here the daemon ends.
+        with subprocess.Popen([CLIENT, *words], env=self.env, start_new_session=True) as client:
+            try:
+                code = client.wait()
+            except BaseException:
+                client.terminate()
+                client.wait()
+                print(flush=True)  # the progress bar keeps its line
+                raise
         if code not in good:
             raise DemoFailed(f"ingestctl {words[0]} ended with exit code {code}")
         return code

@@ -112,6 +112,7 @@ def test_ctrl_c_leaves_no_daemon_behind(home: Path) -> None:
     assert demo.wait(60) == 130, said
     assert "has ended" in said
     assert "make demo goes on where it was" in said
+    assert "the job demo goes on" not in said
 
 
 def test_a_folder_that_is_none_is_told_at_once(home: Path) -> None:

@@ -13,8 +13,25 @@ if TYPE_CHECKING:
 
 
 def absolute(path: str) -> bytes:
-    """The absolute path by its letters alone: no link is followed, nothing is touched, any bytes survive."""
+    """The absolute path by its letters alone: no link is followed, nothing is touched, any bytes survive.
+
+    Raises a usage ``Failure`` for an empty one: what a script's unset variable leaves must not mean this very folder.
+    """
+    if not path:
+        raise usage("it is empty", operation="use", object="a path", remedy="write . for the folder where you are")
     return os.path.abspath(os.fsencode(path))
+
+
+def below(folder: str) -> str:
+    """``--path``: as it is, or below the home folder, since no shell expands the ``~`` of ``--path=~/Pictures``."""
+    return os.path.expanduser(folder) if folder.startswith("~/") or folder == "~" else folder
+
+
+def name(text: str) -> str:
+    """A job's name, for argparse: something, on one line."""
+    if not text.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: give it letters, on one line, in UTF-8")
+    return text
 
 
 def wire_path(path: str) -> str | dict[str, str]:

@@ -7,7 +7,7 @@ import time
 
 from ingestctl import rpc
 from ingestctl.render import REST, counts_text, pace_text, result_text
-from ingestctl.text import bar, clean, columns, cut, number, percent, span, width
+from ingestctl.text import bar, clean, columns, cut, many, number, percent, span, width
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,16 @@ def follow(uuid: str, first: dict[str, Any]) -> int:
         return rpc.EXIT_INTERRUPTED
     if job["counts"]["failed"]:
         print(f"which, and why: ingestctl failed {name}", file=sys.stderr)
+    tell_unread(job)
     return exit_code(job)
+
+
+def tell_unread(job: dict[str, Any]) -> None:
+    """What the scan could not look into is no failed item, and must not go unsaid where a job ends well."""
+    unread = len(job["scan"]["errors"])
+    if unread and job["status"] == "completed":
+        what = many(unread, "place in its sources", "places in its sources")
+        print(f"Note: {what} could not be read; which, and why: ingestctl status {clean(job['name'])}", file=sys.stderr)
 
 
 def detached(name: str) -> None:

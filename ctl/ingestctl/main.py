@@ -92,7 +92,8 @@ def _run(argv: list[str]) -> int:
     if verb not in VERBS:
         from difflib import get_close_matches
 
-        near = get_close_matches(verb, VERBS, 1)
+        # A verb cut short (``stat``) is meant as its beginning, whatever else looks like it.
+        near = [known for known in VERBS if known.startswith(verb)] or get_close_matches(verb, VERBS, 1)
         return _misused(f"there is no verb {verb!r}", f"ingestctl {near[0] if near else '--help'}")
 
     from ingestctl.rpc import Failure
@@ -113,9 +114,21 @@ def _call(verb: str, rest: list[str], color: str) -> int:
     getattr(module, f"{verb}_arguments")(parser)
     parser.add_argument("--color", choices=("auto", "always", "never"), default=color, help="colour (default: auto)")
     # Several words with options between them (``search a cat --n 3 asleep``) need argparse's slower way.
-    args = parser.parse_intermixed_args(rest) if verb in ("start", "search", "retry") else parser.parse_args(rest)
+    args = _intermixed(parser, rest) if verb in ("start", "search", "retry") else parser.parse_args(rest)
     code: int = getattr(module, verb)(args)
     return code
+
+
+def _intermixed(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Namespace:
+    """``parse_intermixed_args``, which loses what follows ``--``: those words pass under a NUL, which no word holds."""
+    if "--" in rest:
+        at = rest.index("--")
+        rest = rest[:at] + ["\0" + word for word in rest[at + 1 :]]
+    args = parser.parse_intermixed_args(rest)
+    for key, value in vars(args).items():
+        if isinstance(value, list):
+            setattr(args, key, [word.removeprefix("\0") for word in value])
+    return args
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:

@@ -100,7 +100,7 @@ def job_lines(job: dict[str, Any], paint: Paint, now: float, *, plain: bool = Fa
         model = f"  {paint('dim', clean(step['model']))}" if step["model"] and step["model"] != step["kind"] else ""
         row(clean(step["kind"]), f"{number(step['done'])} done{failed}{model}")
     for sink in job["sinks"]:
-        row(f"sink {clean(sink['name'])}", _sink(sink, paint))
+        row(f"sink {clean(sink['kind'])}", _sink(sink, paint))
     if job.get("disk") and job["status"] in ACTIVE:
         needed, free = size(job["disk"]["needed"]), size(job["disk"]["free"])
         row("disk", f"{needed} were still to come after the first items, {free} free")
@@ -110,9 +110,11 @@ def job_lines(job: dict[str, Any], paint: Paint, now: float, *, plain: bool = Fa
     if job["last_failure"]:
         last = job["last_failure"]
         said = f"{clean(last['kind'])}, {ago(now - last['at'])}: {clean(last['message'])}"
-        row("last failure", f"{clean(last['path'])}  {paint('red', said)}")
+        # What it was comes first: a screen that is too narrow cuts the end, and paths are long.
+        row("last failure", paint("red", said))
+        row("", clean(last["path"]))
     for index, item in enumerate(job["last_items"]):
-        row("" if index else "last items", f"{clean(item['path'])}  {paint('dim', _item(item, now))}")
+        row("" if index else "last items", f"{paint('dim', _item(item, now))}  {clean(item['path'])}")
     return lines
 
 

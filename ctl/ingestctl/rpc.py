@@ -175,10 +175,11 @@ def request(verb: str, params: dict[str, Any], number: int) -> bytes:
     document = {"jsonrpc": "2.0", "id": number, "method": verb, "params": given}
     try:
         line = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    except UnicodeEncodeError as error:
-        text = error.object[max(0, error.start - 20) : error.end + 20]
+    except UnicodeEncodeError:
+        values = [word for value in given.values() for word in (value if isinstance(value, list) else [value])]
+        odd = next((word for word in values if isinstance(word, str) and not _is_utf8(word)), "a word")
         raise usage(
-            f"{text!r} is not UTF-8", operation=verb, object="with these words", remedy="write them in UTF-8"
+            f"{odd!r} is not UTF-8", operation=verb, object="with these words", remedy="write them in UTF-8"
         ) from None
     if len(line) > MAX_LINE:
         raise usage(
@@ -188,6 +189,10 @@ def request(verb: str, params: dict[str, Any], number: int) -> bytes:
             remedy="give a folder above them, or a file list on stdin: ingestctl start -",
         )
     return line
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def failure(verb: str, error: dict[str, Any]) -> Failure:

@@ -62,7 +62,7 @@ async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
 async def _group(
     verbs: Verbs, members: list[tuple[JobFacts, str, Step]], query: Search, notes: list[str]
 ) -> c.SearchGroup:
-    hits: dict[tuple[str, str], c.SearchHit] = {}
+    hits: dict[str, c.SearchHit] = {}  # by content: one photo in several jobs is one answer
     names: list[str] = []
     lag = 0
     for facts, sink, _ in members:
@@ -80,7 +80,7 @@ async def _group(
         lag += max(0, behind)
         for hit in answer.hits:
             found = _hit(hit)
-            hits.setdefault((facts.row.uuid, found.id), found)
+            hits.setdefault(found.id, found)
     best = sorted(hits.values(), key=lambda hit: (-hit.score, hit.path))[: query.limit]
     return c.SearchGroup(names, str(members[0][2].spec.get("model", "")), best, lag)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import select
 import socket
 import stat
 import struct
@@ -45,7 +46,15 @@ class Client:
 
     number: int
     scope: anyio.CancelScope
+    raw: socket.socket
     asked: bool = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether the other end is closed, not only half: nobody will read what it still waits for."""
+        poll = select.poll()
+        poll.register(self.raw.fileno(), 0)
+        return bool(poll.poll(0))
 
 
 class Server:
@@ -100,7 +109,7 @@ class Server:
         self._make_room()
         self._next += 1
         with anyio.CancelScope() as scope:
-            client = Client(self._next, scope)
+            client = Client(self._next, scope, raw)
             self._clients[client.number] = client
             try:
                 async with stream:
@@ -115,8 +124,9 @@ class Server:
     def _make_room(self) -> None:
         if len(self._clients) < c.MAX_CLIENTS:
             return
-        silent = [client for client in self._clients.values() if not client.asked]
-        victim = min(silent or self._clients.values(), key=lambda client: client.number)
+        clients = list(self._clients.values())
+        victims = [client for client in clients if client.gone] or [client for client in clients if not client.asked]
+        victim = min(victims or clients, key=lambda client: client.number)
         victim.scope.cancel()
         del self._clients[victim.number]  # its place is free now: the next to come must not choose it again
 

@@ -12,8 +12,7 @@ import anyio
 import msgspec
 
 from ingestd.config import JobSpec, SinkSpec, check_spec, parse_sinks
-from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured
-from ingestd.jobs import JobEvent
+from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
 from ingestd.ledger import jobs
 from ingestd.protocol import control as c
 from ingestd.rows import JobRow, RootRef
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 3.0
 """Seconds that ``start`` waits for the models to be resolved, so that a plain mistake is told at once."""
 
+MAX_NAME: Final = 200
+"""Characters of a job's name: it stands in a line of ``status``."""
+
 
 async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
     """See ``protocol.control.Start``. Raises ``IngestError`` with the way on for whatever cannot be done."""
@@ -34,14 +36,25 @@ async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
             "give folders, or a list of files, and not both", operation="start", object="a job",
             remedy="ingestctl start FOLDER, or: find … | ingestctl start -", exit=EXIT_USAGE,
         )  # fmt: skip
+    if params.name is not None and not _good_name(params.name):
+        raise IngestError(
+            "it is empty, too long, or cannot be printed", operation="use", object="the --name",
+            remedy=f"Give one of 1 to {MAX_NAME} printable characters", exit=EXIT_USAGE,
+        )  # fmt: skip
+    verbs.check_writable("start", "a job")
     found = await _resolve_roots(verbs, params)
     s = verbs.supervisor
     root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in found]))
-    refs = [RootRef(ident, source.only) for ident, source in zip(root_ids, found, strict=True)]
+    pairs = zip(root_ids, found, strict=True)
+    refs = list(dict.fromkeys(RootRef(ident, source.only) for ident, source in pairs))  # one named twice is one
     async with verbs.starting:  # two requests for one new folder must not make two jobs of it
         known = _known(verbs, params, refs)
         outcome, job, notes = await (_again(verbs, params, known) if known else _new(verbs, params, refs, found))
     return await _reply(verbs, outcome, job, notes)
+
+
+def _good_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
 
 
 class Source(NamedTuple):
@@ -78,14 +91,23 @@ def _known(verbs: Verbs, params: c.Start, refs: list[RootRef]) -> JobRow | None:
     living = [row for row in s.rows.values() if s.view.jobs[row.id].status != "stopped"]
     if params.name is not None:
         named = [row for row in living if row.name == params.name]
+        if named and s.view.jobs[named[0].id].removing:
+            raise IngestError(
+                "a job of that name is being removed", operation="start", object=f"the job {params.name}",
+                remedy="Try again in a moment, or give another --name", exit=EXIT_TEMPORARY,
+            )  # fmt: skip
         if named and not _same_source(named[0], params, refs):
             raise IngestError(
                 "a job of that name has other sources", operation="start", object=f"the job {params.name}",
                 remedy="Give another --name", exit=EXIT_USAGE,
             )  # fmt: skip
         return named[0] if named else None
-    same = [row for row in living if _same_source(row, params, refs)]
-    return same[-1] if same else None
+    same = [row for row in living if not s.view.jobs[row.id].removing and _same_source(row, params, refs)]
+    fits = [
+        row for row in same if params.describe in (None, row.spec.describe) and params.embed in (None, row.spec.embed)
+    ]
+    # Of several jobs of one source the first is the one that a plain start made; the others were given a --name.
+    return next(iter(fits or same), None)
 
 
 def _same_source(row: JobRow, params: c.Start, refs: list[RootRef]) -> bool:
@@ -196,11 +218,25 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     await s.ledger.write(lambda db: jobs.change_request(db, row.id, spec, sinks, now))
     await s.keep_job_file(row.id)
     await s.know(row.id)
-    event: JobEvent = "resume" if before in ("paused", "waiting") else "more"
-    s.post(w.Asked(row.id, event, params.actor))
+    # Of the two only one is a move of what the job is by then: a pause or its end may have come in between.
+    s.post(w.Asked(row.id, "resume", params.actor))
+    s.post(w.Asked(row.id, "more", params.actor))
     outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
     await s.settled()
-    return outcome, row.id, []
+    return outcome, row.id, _filter_notes(old, spec)
+
+
+def _filter_notes(old: JobSpec, new: JobSpec) -> list[str]:
+    """A job has one pair of filters: what the new ones leave out is no longer part of it."""
+    notes = []
+    for flag, before, now in (("--include", old.include, new.include), ("--exclude", old.exclude, new.exclude)):
+        if before != now:
+            texts = [" ".join(patterns) or "nothing" for patterns in (now, before)]
+            notes.append(
+                f"{flag} of this job is now {texts[0]} (it was {texts[1]}): files that fall out of it leave the"
+                " results; for a second job of the same folder give --name"
+            )
+    return notes
 
 
 def _settled(job: JobView) -> bool:
@@ -212,8 +248,10 @@ async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.St
     """Wait a moment for the models to be resolved; a job that failed at once is told as the error that it is."""
     s = verbs.supervisor
     with anyio.move_on_after(SETTLE_S):
-        await s.until(lambda: _settled(s.view.jobs[job]))
-    view = s.view.jobs[job]
+        await s.until(lambda: job not in s.view.jobs or _settled(s.view.jobs[job]))
+    view = s.view.jobs.get(job)
+    if view is None or view.removing:
+        return c.StartReply(outcome, await verbs.status(job), notes)  # raises: somebody was quick
     if outcome != "created":
         await s.keep_job_file(job)  # it may have been paused until now
     if view.status == "failed":

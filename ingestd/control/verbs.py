@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import psutil
@@ -14,7 +14,7 @@ from ingestd.config import Settings
 from ingestd.control.search import find
 from ingestd.control.start import start
 from ingestd.control.status import job_status
-from ingestd.errors import EXIT_USAGE, IngestError
+from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
 from ingestd.jobs import JobEvent
 from ingestd.ledger import items, jobs, report
 from ingestd.ledger.report import JobFacts
@@ -24,6 +24,17 @@ from ingestd.supervisor.run import Supervisor
 
 RESTING = ("completed", "failed", "stopped", "paused")
 ACTIVE = ("queued", "running", "waiting", "paused")
+
+
+STUCK_S: Final = 5.0
+"""Seconds that a ledger which cannot be written is waited for before a client is told."""
+
+
+def removed() -> IngestError:
+    """For a request that was still under way when its job went."""
+    return IngestError(
+        "it was removed meanwhile", operation="tell about", object="the job", remedy="ingestctl status lists the jobs"
+    )
 
 
 class Verbs:
@@ -46,9 +57,11 @@ class Verbs:
     # ---------------------------------------------------------------------------------------------------- choosing jobs
 
     async def facts(self) -> list[JobFacts]:
-        """Every job as the ledger has it, newest first."""
-        recent = {job: tuple(items) for job, items in self.supervisor.recent.items()}
-        return await self.supervisor.ledger.read(lambda db: report.facts(db, recent))
+        """Every job as the ledger has it, newest first; one that is being removed is none any more."""
+        s = self.supervisor
+        recent = {job: tuple(items) for job, items in s.recent.items()}
+        known = await s.ledger.read(lambda db: report.facts(db, recent))
+        return [f for f in known if (view := s.view.jobs.get(f.row.id)) is None or not view.removing]
 
     def _status_of(self, facts: JobFacts) -> str:
         view = self.supervisor.view.jobs.get(facts.row.id)
@@ -103,7 +116,10 @@ class Verbs:
 
     async def status(self, job: int) -> c.JobStatus:
         """One job's status, as it is now."""
-        return next(self.describe(f) for f in await self.facts() if f.row.id == job)
+        for facts in await self.facts():
+            if facts.row.id == job:
+                return self.describe(facts)
+        raise removed()
 
     # ------------------------------------------------------------------------------------------------------- the verbs
 
@@ -153,23 +169,60 @@ class Verbs:
             s.post(w.Asked(facts.row.id, event, params.actor))
         with anyio.CancelScope(shield=True):
             await s.settled()
-        if event != "resume":
-            await s.until(
-                lambda: all(s.view.quiet(f.row.id) or self._status_of(f) in ("running", "completed") for f in chosen)
-            )
-        await s.ledger.write(lambda _: None)  # what was said is durable before it is said to the client
-        for facts in chosen:
-            await s.keep_job_file(facts.row.id)
+
+        async def effect() -> None:
+            if event != "resume":
+                await s.until(
+                    lambda: all(
+                        s.view.quiet(f.row.id) or self._status_of(f) in ("running", "completed") for f in chosen
+                    )
+                )
+            await s.ledger.write(lambda _: None)  # what was said is durable before it is said to the client
+            for facts in chosen:
+                await s.keep_job_file(facts.row.id)
+
+        await self._unless_stuck(effect, operation)
         changes = []
         for facts in chosen:
             status = self._status_of(facts)
             changes.append(c.JobChange(facts.row.name, facts.row.uuid, status, status != before[facts.row.id]))
         return c.ChangeReply(changes)
 
+    async def _unless_stuck(self, effect: Callable[[], Awaitable[None]], operation: str) -> None:
+        """Wait for ``effect``, but not for a disk that is full. Raises ``Unavailable`` with what is so then."""
+        stuck = ""
+
+        async def watch() -> None:
+            nonlocal stuck
+            while not stuck:
+                before = self.supervisor.ledger.trouble
+                await anyio.sleep(STUCK_S)
+                stuck = before and self.supervisor.ledger.trouble
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            await effect()
+            tasks.cancel_scope.cancel()
+        if stuck:
+            raise Unavailable(
+                f"it was asked, but cannot be stored: {stuck}", operation=operation, object="the job for good",
+                remedy="Free some space where the state folder lies (ingestctl status names it); it is stored then",
+            )  # fmt: skip
+
+    def check_writable(self, operation: str, object: str) -> None:
+        """Raises ``Unavailable`` while nothing can be stored: what changes the ledger would wait without a word."""
+        if trouble := self.supervisor.ledger.trouble:
+            raise Unavailable(
+                trouble, operation=operation, object=object,
+                remedy="Free some space where the state folder lies (ingestctl status names it), then try again",
+            )  # fmt: skip
+
     async def handle_wait(self, params: c.Wait) -> c.WaitReply:
         facts = await self.one(params.job, "wait for")
         s = self.supervisor
-        await s.until(lambda: self._status_of(facts) in RESTING and s.view.quiet(facts.row.id))
+        ident = facts.row.id
+        await s.until(lambda: ident not in s.rows or (self._status_of(facts) in RESTING and s.view.quiet(ident)))
         await s.ledger.write(lambda _: None)  # its end is durable before it is told
         return c.WaitReply(await self.status(facts.row.id))
 
@@ -209,6 +262,7 @@ class Verbs:
 
     async def handle_retry(self, params: c.Retry) -> c.RetryReply:
         facts = await self.one(params.job, "retry")
+        self.check_writable("retry", f"the job {facts.row.name}")
         s, job = self.supervisor, facts.row.id
         if self._status_of(facts) == "stopped":
             raise IngestError(
@@ -240,13 +294,17 @@ class Verbs:
         return await find(self, params)
 
     async def handle_remove(self, params: c.Remove) -> c.RemoveReply:
-        facts = await self.one(params.job, "remove")
-        s, row = self.supervisor, facts.row
-        if self._status_of(facts) not in ("completed", "failed", "stopped") or not s.view.quiet(row.id):
-            raise IngestError(
-                f"it is {self._status_of(facts)}", operation="remove", object=f"the job {row.name}",
-                remedy=f"First: ingestctl stop {row.name}",
-            )  # fmt: skip
+        async with self.starting:  # a start of its folder has begun it again by now, or finds it gone
+            facts = await self.one(params.job, "remove")
+            s, row = self.supervisor, facts.row
+            self.check_writable("remove", f"the job {row.name}")
+            if self._status_of(facts) not in ("completed", "failed", "stopped") or not s.view.quiet(row.id):
+                raise IngestError(
+                    f"it is {self._status_of(facts)}", operation="remove", object=f"the job {row.name}",
+                    remedy=f"First: ingestctl stop {row.name}",
+                )  # fmt: skip
+            s.post(w.JobRemoving(row.id))
+            await s.settled()
         return await s.remove(row)
 
     async def handle_config(self, params: c.Config) -> c.ConfigReply:

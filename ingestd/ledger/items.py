@@ -19,7 +19,7 @@ ALL_STEPS = 0
 
 def claim(db: sqlite3.Connection, job_id: int, batch_id: int, limit: int, now: int) -> list[Claimed]:
     """Mark up to ``limit`` pending items of the lowest pass as running in ``batch_id``."""
-    lowest = db.execute(sql("lowest_pass"), {"job_id": job_id}).fetchone()
+    lowest = db.execute(sql("lowest_pass"), {"job_id": job_id, "now": now}).fetchone()
     if lowest is None:
         return []
     rows = db.execute(

@@ -176,8 +176,9 @@ WHERE id IN (SELECT id FROM item INDEXED BY item_claim WHERE state = 'pending' A
              ORDER BY not_before, id LIMIT :limit)
 RETURNING id, dir_id, name, size, mtime_ns, ctime_ns, inode, todo;
 
--- :lowest_pass The lowest pass that has a pending item.
-SELECT pass FROM item INDEXED BY item_claim WHERE state = 'pending' AND job_id = :job_id ORDER BY pass LIMIT 1;
+-- :lowest_pass The lowest pass that has a pending item which may start now.
+SELECT pass FROM item INDEXED BY item_claim WHERE state = 'pending' AND job_id = :job_id AND not_before <= :now
+ORDER BY pass LIMIT 1;
 
 -- :claim_suspect One suspect, to be tried alone.
 UPDATE item SET state = 'running', attempts = attempts + 1, batch_id = :batch_id

@@ -5,6 +5,7 @@ Each function looks at facts alone and notes in the view what it has asked for, 
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from ingestd.jobs import JobEvent, move_job
@@ -24,6 +25,15 @@ DRAIN_S: Final = 60.0
 CLOSING_DRAIN_S: Final = 15.0
 """The same when the daemon shuts down: a service manager waits for it."""
 
+WALK_END_S: Final = 10.0
+"""Seconds for a walker to go: it only lists, so it is slow because its source is, and a pause waits for it."""
+
+LOAD_S: Final = 900.0
+"""Seconds for a process to load its models or to open its store: on a slow disk it takes minutes, and not for ever."""
+
+LOAD_RETRY_S: Final = 300.0
+"""Seconds until it is tried again."""
+
 SEARCHED_S: Final = 300.0
 """Seconds that a store stays open after a search."""
 
@@ -37,7 +47,8 @@ def plan(view: View, now: float) -> list[w.Command]:
     if not view.closing:
         commands += _reopen(view) + _turn(view, now)
     for job in view.jobs.values():
-        if job.status == "running" and not view.closing:
+        commands += _slow_load(view, job, now)
+        if job.status == "running" and not view.closing and not job.removing:
             commands += _compute(view, job, now)
         else:
             commands += _rest(view, job, now)
@@ -60,11 +71,16 @@ def next_wake(view: View, now: float) -> float:
                 times.append(job.walk_not_before)
         if job.status == "waiting" and job.retry_at is not None:
             times.append(job.retry_at)
+        if job.stopping_walk:
+            times.append(job.stopping_walk_since + WALK_END_S)
+        times += [at + LOAD_S for at in _loading(view, job)]
         for sink in job.sinks.values():
             times.append(sink.not_before)
             if sink.state == "on":
                 times += [sink.idle_since + IDLE_S, sink.used + SEARCHED_S]
-    times += [worker.since + (CLOSING_DRAIN_S if view.closing else DRAIN_S) for worker in view.workers.values()
+            elif sink.state != "off":
+                times.append(sink.since + (LOAD_S if sink.state == "starting" else _patience(view)))
+    times += [worker.since + _patience(view) for worker in view.workers.values()
               if worker.state in ("draining", "finishing")]  # fmt: skip
     return max(0.01, min(at for at in times if at > now) - now + 0.001)
 
@@ -115,7 +131,7 @@ def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
     if not job.resolved:
         if job.probing:
             return []
-        job.probing = True
+        job.probing, job.probing_since = True, now
         return [w.Probe(job.id)]
     commands: list[w.Command] = []
     if job.rescan and not job.walking and job.walk_not_before <= now:
@@ -127,8 +143,24 @@ def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
     return commands + _conclude(view, job, now)
 
 
+def _loading(view: View, job: JobView) -> list[float]:
+    """Since when processes of a running job load models."""
+    if job.status != "running" or view.closing:
+        return []
+    since = [worker.since for worker in view.workers_of(job.id) if worker.state == "starting"]
+    return [*since, job.probing_since] if job.probing else since
+
+
+def _slow_load(view: View, job: JobView, now: float) -> list[w.Command]:
+    """A process that hangs while it loads says nothing and would stand for ever: the job waits, and says why."""
+    if all(now - since <= LOAD_S for since in _loading(view, job)):
+        return []
+    job.retry_at = now + LOAD_RETRY_S
+    return [_move(job, "wait", f"degraded: the models were not loaded within {LOAD_S / 60:.0f} minutes")]
+
+
 def _spawn(view: View, job: JobView, now: float) -> list[w.Command]:
-    """Fill the free slots, but with no more workers than there are windows of work; suspects first, one worker."""
+    """Fill the free slots, with no more workers than there are windows or batches of work; suspects first, by one."""
     commands: list[w.Command] = []
     workers = view.workers_of(job.id)
     taken = {worker.slot for worker in workers}
@@ -137,7 +169,7 @@ def _spawn(view: View, job: JobView, now: float) -> list[w.Command]:
         if slot in taken or job.slots.get(slot, 0.0) > now:
             continue
         alone = job.tally.suspect > 0 and not any(worker.alone for worker in workers)
-        if not alone and job.tally.pending <= hungry * WINDOW:
+        if not alone and job.tally.pending <= hungry * min(WINDOW, job.batch_size):
             continue
         worker = WorkerView(view.next_worker, job.id, slot, alone, since=now)
         view.next_worker += 1
@@ -194,7 +226,7 @@ def _rest(view: View, job: JobView, now: float) -> list[w.Command]:
         job.ending_probe = True
         commands.append(w.EndProbe(job.id))
     if job.walking and not job.stopping_walk:
-        job.stopping_walk = True
+        job.stopping_walk, job.stopping_walk_since = True, now
         commands.append(w.EndWalk(job.id))
     for worker in view.workers_of(job.id):
         if worker.state == "ready":
@@ -209,10 +241,27 @@ def _rest(view: View, job: JobView, now: float) -> list[w.Command]:
     return commands
 
 
+def _patience(view: View) -> float:
+    """Seconds for a process that was asked to go."""
+    return CLOSING_DRAIN_S if view.closing else DRAIN_S
+
+
 def _overdue(view: View, now: float) -> list[w.Command]:
-    """Workers that were asked to go, at a pause or at the end of their batch, and are still there."""
+    """Processes that were asked to go, at a pause or at the end of their work, and are still there.
+
+    Each is ended once: a ``since`` without end says so. Sinks that do not open are ended as well, and begun again.
+    """
     commands: list[w.Command] = []
-    limit = CLOSING_DRAIN_S if view.closing else DRAIN_S
+    limit = _patience(view)
+    for job in view.jobs.values():
+        if job.stopping_walk and now - job.stopping_walk_since > WALK_END_S:
+            job.stopping_walk_since = math.inf
+            commands.append(w.EndWalk(job.id, at_once=True))
+        for sink in job.sinks.values():
+            late = now - sink.since > (LOAD_S if sink.state == "starting" else limit)
+            if sink.state in ("starting", "ending") and late:
+                sink.since = math.inf
+                commands.append(w.EndSink(job.id, sink.name, at_once=True))
     for worker in view.workers.values():
         if worker.state in ("draining", "finishing") and now - worker.since > limit:
             worker.state = "killed"
@@ -274,16 +323,16 @@ def _sink(view: View, job: JobView, sink: SinkView, now: float) -> list[w.Comman
         # A running job opens its sinks before it has anything for them: a place that cannot be written is told at once.
         wanted = lags or searched or (job.status == "running" and job.resolved)
         if wanted and now >= sink.not_before and not closing:
-            sink.state, sink.told, sink.idle_since = "starting", end, now
+            sink.state, sink.told, sink.idle_since, sink.since = "starting", end, now, now
             return [w.StartSink(job.id, sink.name)]
     elif sink.state == "on":
         if closing or not (lags or searched or job.status == "running" or now - sink.idle_since < IDLE_S):
-            sink.state = "ending"
+            sink.state, sink.since = "ending", now
             return [w.EndSink(job.id, sink.name)]
         if end > sink.told:
             sink.told = end
             return [w.WakeSink(job.id, sink.name, end)]
     elif sink.state == "starting" and closing:
-        sink.state = "ending"
+        sink.state, sink.since = "ending", now
         return [w.EndSink(job.id, sink.name)]
     return []

@@ -45,8 +45,9 @@ def estimate(left: int, bytes_per_item: float, sinks: list[str], free: int) -> E
 def refusal(found: Estimate, place: str) -> str:
     """Why the job waits."""
     return (
-        f"the disk of {place} cannot hold what is left: about {_human(found.needed)} to come,"
-        f" {_human(found.free)} free; free some space there, it is looked at again by itself"
+        f"the disk of {place} cannot hold what is left: about {_human(found.needed)} to come and"
+        f" {_human(RESERVE)} to be kept free, {_human(found.free)} are free;"
+        " free some space there, it is looked at again by itself"
     )
 
 

@@ -12,6 +12,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -75,6 +76,7 @@ class Supervisor:
             float("inf")
         )
         self._changed = anyio.Event()
+        self._given_up = False
 
     # ------------------------------------------------------------------------------------------------ for its callers
 
@@ -125,7 +127,7 @@ class Supervisor:
 
     def forget(self, job_id: int) -> None:
         """A job was removed from the ledger."""
-        for kept in (self.rows, self.steps, self.recipes, self.paces):
+        for kept in (self.rows, self.steps, self.recipes, self.paces, self.estimates, self.recent):
             kept.pop(job_id, None)
         self.post(w.JobForgotten(job_id))
 
@@ -153,7 +155,7 @@ class Supervisor:
                 self._handle(event)
             changed, self._changed = self._changed, anyio.Event()
             changed.set()
-            if self.view.closing and not self.children.alive and not self.view.workers:
+            if self._given_up or (self.view.closing and not self.children.alive and not self.view.workers):
                 return
 
     async def close(self) -> None:
@@ -165,34 +167,47 @@ class Supervisor:
         with anyio.move_on_after(CLOSE_S):
             await self.until(lambda: not self.children.alive and not self.view.workers)
             return
-        self.log.warning("children did not end in time and are killed", pids=sorted(self.children.alive))
+        trouble = self.ledger.trouble
+        self.log.warning("not all has ended in time: the rest is killed", pids=sorted(self.children.alive), why=trouble)
         self.children.kill_all()
+        # What still waits for a ledger that cannot be written waits in vain: the next start takes it back.
+        self._given_up = True
+        self.post(w.Tick())
 
     async def remove(self, row: JobRow) -> RemoveReply:
         """Forget a job that does not run: rows, stores and its file; the user's own files stay."""
         self.post(w.JobRemoving(row.id))
         view = self.view.jobs[row.id]
         await self.until(lambda: view.removing and all(sink.state == "off" for sink in view.sinks.values()))
-        self.forget(row.id)
+        await self.until(lambda: self.view.quiet(row.id))
+        # The rows last: a removal that a power cut ends is seen in ``status``, and can be asked for again.
+        async with self.files:
+            jobfiles.forget(self.places.state / "jobs", row.uuid)
+        spooled = row.spec.list_file
+        others = {other.spec.list_file for other in self.rows.values() if other.id != row.id}
+        if spooled and Path(spooled).parent == self.places.state / "spool" and spooled not in others:
+            await anyio.to_thread.run_sync(lambda: Path(spooled).unlink(missing_ok=True))
+        folder = self.places.state / "sinks" / row.uuid
+        await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
         freed = 0
         while count := await self.ledger.write(lambda db: jobs.remove_page(db, row.id)):
             freed += count
-        folder = self.places.state / "sinks" / row.uuid
-        await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
-        jobfiles.forget(self.places.state / "jobs", row.uuid)
+        self.forget(row.id)
         kept = [sink.place for sink in row.sinks if sink.place]
         return RemoveReply(row.name, row.uuid, freed, kept)
 
     async def keep_job_file(self, job: int) -> None:
         """Write ``jobs/<uuid>.json`` as the ledger has the job now: what a lost ledger's job is made again from."""
 
-        def read(db: sqlite3.Connection) -> jobfiles.JobFile:
-            row = jobs.row(db, job)
-            return jobfiles.of_job(row, jobs.roots(db, row.roots))
+        def read(db: sqlite3.Connection) -> jobfiles.JobFile | None:
+            row = next((row for row in jobs.rows(db) if row.id == job), None)
+            return jobfiles.of_job(row, jobs.roots(db, row.roots)) if row else None
 
         async with self.files:
             file = await self.ledger.write(read)  # after whatever was changed before this call
-            await anyio.to_thread.run_sync(jobfiles.keep, self.places.state / "jobs", file)
+            view = self.view.jobs.get(job)
+            if file is not None and not (view and view.removing):
+                await anyio.to_thread.run_sync(jobfiles.keep, self.places.state / "jobs", file)
 
     def _handle(self, event: w.Event) -> None:
         now = self.clocks.steady()
@@ -217,8 +232,8 @@ class Supervisor:
                     probe.kill()
             case w.Walk(job):
                 self.walks.start(job)
-            case w.EndWalk(job):
-                self.walks.end(job)
+            case w.EndWalk(job, at_once):
+                self.walks.end(job, at_once=at_once)
             case w.Spawn(worker, job):
                 self.crew.spawn(worker, job)
             case w.Send(worker, message):
@@ -235,8 +250,8 @@ class Supervisor:
                 self.sinks.start(job, sink)
             case w.WakeSink(job, sink, seq):
                 self.sinks.wake(job, sink, seq)
-            case w.EndSink(job, sink):
-                self.sinks.end(job, sink)
+            case w.EndSink(job, sink, at_once):
+                self.sinks.end(job, sink, at_once=at_once)
             case _:
                 raise TypeError(f"no way to perform {command!r}")
 

@@ -96,22 +96,23 @@ class SinkDesk:
         if (link := self.links.get((job, name))) and link.child is not None:
             link.child.send(work.Grown(seq))
 
-    def end(self, job: int, name: str) -> None:
-        """Deliver what is there and exit."""
-        if link := self.links.get((job, name)):
+    def end(self, job: int, name: str, *, at_once: bool) -> None:
+        """Let it exit. Nothing is lost with a sink that is ended ``at_once``: its cursor is in the ledger."""
+        link = self.links.get((job, name))
+        if link is None:
+            return
+        if link.child is not None and at_once:
+            self._supervisor.log.warning("a sink does not answer and is ended", pid=link.child.pid, sink=name)
+            link.child.kill()
+        elif not at_once:
             link.ending = True
             if link.child is not None:
                 link.child.send(work.Finish())
 
-    def kill_all(self) -> None:
-        """Nothing is lost with a sink: its cursor is in the ledger."""
-        for link in self.links.values():
-            if link.child is not None:
-                link.child.kill()
-
     async def search(self, job: int, name: str, message: work.Search, timeout: float) -> work.Hits:
         """Ask a store; starts its process if need be. Raises ``Unavailable`` when it has not answered in time."""
         s = self._supervisor
+        called = s.rows[job].name if job in s.rows else "that was removed"
         s.post(w.SinkWanted(job, name))
         self._next += 1
         ident = self._next
@@ -119,9 +120,12 @@ class SinkDesk:
             ident, message.vector_name, message.vector, message.limit, message.folder, message.since, message.until
         )
         with anyio.move_on_after(timeout):
-            await s.until(
-                lambda: (found := self.links.get((job, name))) is not None and found.ready and not found.ending
-            )
+            await s.until(lambda: self._is_open(job, name) or self._is_removed(job))
+            if self._is_removed(job):
+                raise Unavailable(
+                    "it was removed meanwhile", operation="search", object=f"the job {called}",
+                    remedy="ingestctl status lists the jobs",
+                )  # fmt: skip
             link = self.links[job, name]
             assert link.child is not None
             link.answers[ident] = None
@@ -133,9 +137,17 @@ class SinkDesk:
         view = s.view.sink(job, name)
         why = view.message if view and view.message else f"it did not answer within {timeout:.0f} seconds"
         raise Unavailable(
-            why, operation="search", object=f"the sink {name} of the job {s.rows[job].name}",
+            why, operation="search", object=f"the sink {name} of the job {called}",
             remedy="Try again; ingestctl status shows how far it has got",
         )  # fmt: skip
+
+    def _is_open(self, job: int, name: str) -> bool:
+        link = self.links.get((job, name))
+        return link is not None and link.ready and not link.ending
+
+    def _is_removed(self, job: int) -> bool:
+        view = self._supervisor.view.jobs.get(job)
+        return view is None or view.removing
 
     def _said(self, job: int, name: str, link: Link, said: Any) -> None:
         s = self._supervisor

@@ -63,7 +63,10 @@ class WorkerView:
 
 @dataclass(slots=True)
 class SinkView:
-    """One sink of a job: how far it has got, and whether its process lives. ``dropped``: the job has it no more."""
+    """One sink of a job: how far it has got, and whether its process lives. ``dropped``: the job has it no more.
+
+    ``since``: when its process was begun, or asked to end.
+    """
 
     name: str
     cursor: int
@@ -74,6 +77,7 @@ class SinkView:
     failures: int = 0
     used: float = float("-inf")
     idle_since: float = 0.0
+    since: float = 0.0
     dropped: bool = False
 
 
@@ -94,9 +98,11 @@ class JobView:
     tally: Tally
     sinks: dict[str, SinkView]
     probing: bool = False
+    probing_since: float = 0.0
     ending_probe: bool = False
     walking: bool = False
     stopping_walk: bool = False
+    stopping_walk_since: float = 0.0
     walk_not_before: float = 0.0
     walk_failures: int = 0
     source_trouble: str = ""

@@ -70,13 +70,15 @@ class WalkDesk:
         if walk := self.walks.get(job):
             walk.stale = True
 
-    def end(self, job: int) -> None:
+    def end(self, job: int, *, at_once: bool) -> None:
         """Let a walk end early; the job goes on owing it."""
         walk = self.walks.get(job)
         if walk is None:
             return  # it has just ended; ``WalkEnded`` is on its way
         walk.interrupted = True
-        if walk.child is not None:
+        if walk.child is not None and at_once:
+            walk.child.kill()
+        elif walk.child is not None:
             walk.child.send(work.Finish())
 
     def _said(self, job: int, walk: Walk, said: Any) -> None:

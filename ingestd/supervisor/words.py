@@ -223,7 +223,10 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class EndWalk:
+    """Let a walk end; ``at_once`` for a walker that was asked and did not."""
+
     job: int
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +298,11 @@ class WakeSink:
 
 @dataclass(frozen=True, slots=True)
 class EndSink:
+    """Let a sink's process end; ``at_once`` for one that was asked and did not, or that does not open."""
+
     job: int
     sink: str
+    at_once: bool = False
 
 
 Command = (

@@ -207,8 +207,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGB", layer.size, (255, 255, 255))
         white.paste(layer, mask=layer.getchannel("A"))
         return white
-    if image.mode == "LAB":
-        return _lab(image)
     return image.convert("RGB")
 
 
@@ -222,15 +220,6 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
     found: Any = image.getextrema()
     low, top = float(found[0]), float(found[1])
     return (low, top) if low == low and top == top else (0.0, 255.0)
-
-
-def _lab(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms
-
-    profile = ImageCms.createProfile("LAB")
-    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    assert converted is not None
-    return converted
 
 
 def _pillow_names(kind: str) -> list[str]:

@@ -46,8 +46,8 @@ def test_status_shows_what_a_person_wants(home: Home) -> None:
         "3 behind, delivering  /state/sinks/u/qdrant",
         "up to date  /state/sinks/u/photos.jsonl",
         "pid 4321, batch 12: working, 45 items, 32 at hand",
-        "/photos/x.jpg  corrupt, 2 min ago: image file is truncated",
-        "/photos/a.jpg  done, 1 s ago",
+        "corrupt, 2 min ago: image file is truncated\n                /photos/x.jpg",
+        "done, 1 s ago  /photos/a.jpg",
         "log /home/u/ingestd.log",
     ):
         assert words in ran.out, ran
@@ -108,6 +108,16 @@ def test_wait_exits_with_the_result(home: Home, state: c.JobStatus, code: int) -
     assert ran.out.startswith(f"photos: {state.status}")
 
 
+def test_wait_says_what_could_not_be_read(home: Home) -> None:
+    """A folder that nobody may read is no failed item: the job completes, and the person is told."""
+    errors = [{"path": "/photos/closed", "message": "permission denied"}]
+    scan = c.ScanStatus("partial", 1.0, 2.0, 100, {}, errors)
+    home.daemon(wait=c.WaitReply(finished(scan=scan)))
+    ran = home.run("wait")
+    assert ran.code == 0
+    assert "Note: 1 place in its sources could not be read; which, and why: ingestctl status photos" in ran.err, ran
+
+
 def summary_reply() -> c.SummaryReply:
     times = c.PhaseTimes(12345, 12.5, 11.0, 80.0, 2.0, 2500.0)
     batches = c.BatchTotals(124, 1, 12345, 5200.0, 1_200_000_000, 12000.0)
@@ -146,12 +156,16 @@ def test_failed_turns_the_pages(home: Home) -> None:
     assert [json.loads(line)["item"] for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
-def shown() -> c.ShowReply:
-    results = {"meta": {"camera": "X100"}, "embed": {"dim": 384}, "describe": {"text": "a cat\x1b[31m"}}
-    item = c.ShownItem(
-        "photos", "/p/a.jpg", "done", 2, 2_400_000, 1.7e9, "ab" * 32, "JPEG", 4000, 3000, results, [], ["/p/b.jpg"], 5
+def shown(jobs: tuple[str, ...] = ("photos",), state: str = "done") -> c.ShowReply:
+    tags = [{"label": "tabby", "score": 0.6123}, {"label": "lynx", "score": 0.1}]
+    results = {"meta": {"camera": "X100"}, "embed": {"dim": 384}, "describe": {"text": "a cat\x1b[31m", "tags": tags}}
+    return c.ShowReply([shown_item(job, state, results) for job in jobs])
+
+
+def shown_item(job: str, state: str, results: dict[str, Any]) -> c.ShownItem:
+    return c.ShownItem(
+        job, "/p/a.jpg", state, 2, 2_400_000, 1.7e9, "ab" * 32, "JPEG", 4000, 3000, results, [], ["/p/b.jpg"], 5
     )
-    return c.ShowReply([item])
 
 
 def test_show(home: Home) -> None:
@@ -159,13 +173,20 @@ def test_show(home: Home) -> None:
     daemon = home.daemon(show=shown())
     ran = home.run("show", "a.jpg")
     assert daemon.asked("show") == [c.Show(path=f"{home.cwd}/a.jpg")]
-    for words in ("done, job photos", "4000 × 3000", "camera: X100", "text: a cat\\x1b[31m", "and 4 more"):
+    for words in (
+        "done, job photos",
+        "4000 × 3000",
+        "camera: X100",
+        "text: a cat\\x1b[31m",
+        "tags: tabby 0.61, lynx 0.10",
+        "and 4 more",
+    ):
         assert words in ran.out, ran
 
 
 def test_retry_tells_job_from_paths(home: Home) -> None:
     """The first word is the job, unless it has a slash or is a file here; a folder of the job's name is no file."""
-    daemon = home.daemon(retry=c.RetryReply(job(), 2))
+    daemon = home.daemon(retry=c.RetryReply(job(), 2), show=shown(state="failed"))
     (home.cwd / "a.jpg").touch()
     (home.cwd / "photos").mkdir()
     ran = home.run("retry", "photos", "--kind", "model", "./x.jpg")
@@ -174,9 +195,30 @@ def test_retry_tells_job_from_paths(home: Home) -> None:
     home.run("retry")
     assert daemon.asked("retry") == [
         c.Retry(job="photos", kind="model", paths=[f"{home.cwd}/x.jpg"]),
-        c.Retry(paths=[f"{home.cwd}/a.jpg"]),
+        c.Retry(job=UUID, paths=[f"{home.cwd}/a.jpg"]),
         c.Retry(),
     ]
+
+
+def test_retry_of_a_path_finds_its_jobs(home: Home) -> None:
+    """A file without a JOB is tried again in every job in which it failed, be it the newest or not; never in a
+    stopped one."""
+    jobs = [job(name="newest", uuid="u3"), job(name="photos"), job(name="over", uuid="u2", status="stopped")]
+    daemon = home.daemon(
+        status=c.StatusReply(daemon_status(), jobs),
+        show=shown(("photos", "over"), "failed"),
+        retry=c.RetryReply(job(), 1),
+    )
+    ran = home.run("retry", "/p/a.jpg")
+    assert (ran.code, ran.out) == (0, "photos: 1 failed file to be tried again, running\n"), ran
+    assert daemon.asked("retry") == [c.Retry(job=UUID, paths=["/p/a.jpg"])]
+    daemon.replies["show"] = shown()
+    ran = home.run("retry", "/p/a.jpg")
+    assert (ran.code, ran.out) == (0, "")
+    assert "none of these files has failed" in ran.err
+    daemon.replies["show"] = refuse("no job knows it", "show", "/p/x.jpg", "give another")
+    assert home.run("retry", "/p/x.jpg").code == 1
+    assert len(daemon.asked("retry")) == 1
 
 
 def test_retry_of_more_paths_than_a_request_holds(home: Home) -> None:
@@ -208,6 +250,45 @@ def test_search_prints_score_path_description(home: Home) -> None:
     ]
 
 
+def test_search_shows_the_path_that_was_asked_for(home: Home) -> None:
+    """Of a photo in several places the one below ``--path`` is printed; ``~`` means the home folder there."""
+    copies = ["/p/first.jpg", "/p/subway/b.jpg", "/p/sub/a.jpg"]
+    found = msgspec.structs.replace(hit(0.3, "/p/first.jpg"), paths=copies, paths_total=3)
+    daemon = home.daemon(search=c.SearchReply([c.SearchGroup(["photos"], "builtin", [found], 0)], []))
+    for folder in ("/p/sub", "/p/sub/", "/p//x/../sub"):
+        assert home.run("search", "cat", "--path", folder).out == "0.300  /p/sub/a.jpg  tabby cat  (+2 copies)\n"
+    assert home.run("search", "cat").out.startswith("0.300  /p/first.jpg")
+    home.run("search", "cat", "--path=~/sub", env={"HOME": "/p"})
+    assert daemon.asked("search")[-1].path == "/p/sub"
+
+
+def test_words_after_two_dashes(home: Home) -> None:
+    """``--`` ends the options: what begins with a dash may be searched for, too."""
+    daemon = home.daemon(search=c.SearchReply([c.SearchGroup(["photos"], "builtin", [], 0)], []))
+    assert home.run("search", "--n", "3", "a", "--", "-cat", "--n").code == 0
+    assert daemon.asked("search") == [c.Search(text="a -cat --n", n=3)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["start", ""], ["show", ""], ["search", "x", "--path", ""], ["retry", "photos", ""], ["start", "x", "--name", ""]],
+)
+def test_an_empty_path_is_not_this_folder(home: Home, words: list[str]) -> None:
+    """What a script's unset variable leaves is refused, before any daemon is asked."""
+    daemon = home.daemon()
+    ran = home.run(*words)
+    assert (ran.code, ran.out) == (2, ""), ran
+    assert not [verb for verb, _ in daemon.requests if verb != "hello"]
+
+
+def test_words_that_are_not_utf8_are_named(home: Home) -> None:
+    """The word itself is shown, not the request around it."""
+    home.daemon()
+    ran = home.run("search", b"c\xffat", "--n", "1")
+    assert ran.code == 2
+    assert "Error: cannot search with these words: 'c\\udcffat' is not UTF-8" in ran.err, ran
+
+
 def test_search_groups_by_jobs(home: Home) -> None:
     """Scores of different encoders do not compare, so each group has its heading."""
     groups = [
@@ -236,7 +317,10 @@ def test_remove_config_shutdown(home: Home) -> None:
         hello=c.HelloReply(c.PROTOCOL, "0.1.0", 2**22 + 1),
     )
     assert home.run("remove", "photos").out == "photos: removed, 12,345 items forgotten\n  kept  /home/u/photos.jsonl\n"
-    assert home.run("config").out == "workers  1  default\nx        2  environment\n"
+    places = {"state": "state", "socket": "run/ingestd.sock", "log": "log/ingestd.log", "file": "config.toml"}
+    told = "".join(f"{key:<7}  {home.folder}/{place}\n" for key, place in places.items())
+    assert home.run("config").out == f"workers  1  default\nx        2  environment\n\n{told}"
+    assert json.loads(home.run("config", "--json").out)["places"]["socket"] == str(home.socket)
 
     def end_soon(_: Any) -> c.ShutdownReply:
         threading.Timer(0.2, daemon.end).start()

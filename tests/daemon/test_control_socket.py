@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.protocol.control import MAX_CLIENTS
 from tests.daemon.house import HastyDaemon, Wire, defects, run_ingestd
 from tests.daemonkit import META, Daemon
 from tests.pictures import write_photos
@@ -291,3 +292,19 @@ def test_subscribe_narrows_to_a_job(shared: Daemon, tmp_path: Path) -> None:
         shared.ingest(tmp_path / "other", **META)
         shared.ingest(tmp_path / "followed", **META)
         assert (wire.line() or {})["params"]["job"]["name"] == "followed"
+
+
+def test_clients_that_went_give_their_places_first(daemon: Daemon, tmp_path: Path) -> None:
+    """Whoever asked to wait and went away still holds a place: one that looks on is not closed for it."""
+    write_photos(tmp_path / "photos", 5)
+    daemon.call("start", sources=[str(tmp_path / "photos")], cooldown="60", batch_size=1, **META)
+    with Wire(daemon) as looking:
+        assert looking.reply("subscribe")["result"]
+        for _ in range(MAX_CLIENTS + 5):
+            with Wire(daemon) as waiting:
+                waiting.ask("wait", job="photos")
+        daemon.call("pause")
+        while (event := looking.line()) is not None:
+            if event["params"]["job"]["status"] == "paused":
+                break
+        assert event is not None, "it was closed"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.daemon.house import Wire
 from tests.daemonkit import META, Daemon, RpcError
 from tests.pictures import write_photos
 
@@ -123,6 +124,11 @@ def test_filters(shared: Daemon, tmp_path: Path) -> None:
         str(folder / "in" / "photo-00001.jpg"), str(folder / "out" / "photo-00001.jpg")
     ]  # fmt: skip
     assert (job["counts"]["done"], job["counts"]["gone"]) == (2, 4)
+    (note,) = shared.call("start", sources=[str(folder)], include=["*-00002.jpg"])["notes"]
+    assert "--include of this job is now *-00002.jpg (it was *-00001.jpg)" in note
+    shared.call("wait", job=job["name"])
+    assert shared.call("start", sources=[str(folder)], include=["*-00002.jpg"])["notes"] == []
+    shared.call("wait", job=job["name"])
 
 
 def test_a_second_start_finds_its_job(shared: Daemon, tmp_path: Path) -> None:
@@ -145,6 +151,36 @@ def test_a_second_start_finds_its_job(shared: Daemon, tmp_path: Path) -> None:
     both = shared.ingest(tmp_path / "else", folder, **META)
     assert both["counts"]["found"] == 6
     assert shared.ingest(folder, tmp_path / "else")["uuid"] == both["uuid"], "a set has no order"
+
+
+def test_a_start_goes_on_with_a_job_that_is_paused_beside_it(daemon: Daemon, tmp_path: Path) -> None:
+    """Whatever a pause on its way finds: the start that came after it has the last word."""
+    folder = tmp_path / "photos"
+    write_photos(folder, 400)
+    daemon.call("start", sources=[str(folder)], **META)
+    for _ in range(10):
+        with Wire(daemon) as one, Wire(daemon) as two:
+            one.ask("start", sources=[str(folder)])
+            two.ask("pause", job="photos")
+            one.line(), two.line()
+        assert daemon.call("start", sources=[str(folder)])["job"]["status"] != "paused"
+    assert daemon.call("wait")["job"]["counts"]["done"] == 400
+
+
+def test_a_folder_named_twice_is_one(shared: Daemon, tmp_path: Path) -> None:
+    """Also where one of two folders lies in the other: each file is one item."""
+    write_photos(tmp_path / "twice" / "in", 3)
+    job = shared.ingest(tmp_path / "twice", tmp_path / "twice", **META)
+    assert (job["sources"], job["counts"]["found"]) == ([str(tmp_path / "twice")], 3)
+    assert shared.ingest(tmp_path / "twice", **META)["uuid"] == job["uuid"]
+    job = shared.ingest(tmp_path / "twice", tmp_path / "twice" / "in", **META)
+    assert job["counts"]["found"] == 3
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[31mred", "n" * 201])
+def test_a_name_that_no_line_could_show_is_refused(name: str, shared: Daemon, tmp_path: Path) -> None:
+    with pytest.raises(RpcError, match="cannot be printed"):
+        shared.call("start", sources=[str(tmp_path)], name=name, **META)
 
 
 def test_many_clients_start_one_folder_at_once(daemon: Daemon, tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ def test_claims_go_by_pass_then_time_then_id(raw: Books) -> None:
     assert raw.claim(2) == []
 
 
+def test_items_that_must_wait_do_not_keep_a_later_pass(raw: Books) -> None:
+    """The lowest pass is that of the items which may start: else nobody would be claimed until their time."""
+    one, two = raw.found(b"1", b"2")
+    raw.db.execute("UPDATE item SET pass = 1, todo = ? WHERE id = ?", (DESCRIBE, one))
+    raw.db.execute("UPDATE item SET not_before = ? WHERE id = ?", (1 << 60, two))
+    assert [c.work.item for c in raw.claim(2)] == [one]
+    assert raw.claim(2) == []
+
+
 def test_two_claims_never_overlap(b: Books) -> None:
     """An item belongs to one batch from its claim to its commit."""
     b.found(*(b"%d" % n for n in range(50)))

@@ -235,3 +235,11 @@ def test_a_suspect_is_tried_alone() -> None:
     v.workers[2].state = "draining"
     assert v.workers[1].size == 1
     assert v.workers[1].claiming
+
+
+def test_small_batches_fill_the_workers() -> None:
+    """A worker takes no more than its batch: with few items left, the others are still of use."""
+    v = view(job(tally=tally(pending=20), workers=8, batch_size=1))
+    assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn"] * 8
+    v = view(job(tally=tally(pending=20), workers=8))
+    assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn"]

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from ingestd.protocol.work import Drain
 from ingestd.supervisor import words as w
 from ingestd.supervisor.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S, decide
-from ingestd.supervisor.plan import next_wake
+from ingestd.supervisor.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, WALK_END_S, next_wake
 from ingestd.supervisor.view import SinkView
 from tests.supervisor.views import job, kinds, tally, view, working
 
@@ -166,3 +167,59 @@ def test_an_idle_sink_ends_and_a_search_keeps_it() -> None:
     assert decide(v, w.Tick(), 300.1) == [w.EndSink(1, "a")]
     assert decide(v, w.SinkGone(1, "a", True, "", ""), 301.0) == []
     assert decide(v, w.SinkWanted(1, "a"), 302.0) == [w.StartSink(1, "a")]
+
+
+# --------------------------------------------------------------------------------------- processes that hang, not die
+
+
+def test_a_walker_that_does_not_end_is_ended() -> None:
+    """A source that hangs holds it: a pause must not wait for ever. Asked, then ended, once each."""
+    v, seconds = view(job(walking=True, rescan=True)), WALK_END_S
+    assert w.EndWalk(1) in decide(v, w.Asked(1, "pause", ""), 0.0)
+    assert next_wake(v, seconds - 1) == pytest.approx(1.0, abs=0.01)
+    assert decide(v, w.Tick(), seconds) == []
+    assert decide(v, w.Tick(), seconds + 0.01) == [w.EndWalk(1, at_once=True)]
+    assert decide(v, w.Tick(), seconds + 100) == []
+
+
+@pytest.mark.parametrize(("state", "seconds"), [("ending", DRAIN_S), ("starting", LOAD_S)])
+def test_a_sink_that_hangs_is_ended(state: Any, seconds: float) -> None:
+    """One that neither opens nor closes would keep its job from completing, or from being removed, for ever."""
+    v = view(job(1, "paused", sinks={"a": SinkView("a", 0, state)}, tally=tally(feed_seq=5)))
+    assert next_wake(v, seconds - 1) == pytest.approx(1.0, abs=0.01)
+    assert decide(v, w.Tick(), seconds) == []
+    assert decide(v, w.Tick(), seconds + 0.01) == [w.EndSink(1, "a", at_once=True)]
+    assert decide(v, w.Tick(), 2 * seconds) == []
+    after = decide(v, w.SinkGone(1, "a", False, "", "it was ended by SIGKILL"), 2 * seconds)
+    assert after + decide(v, w.Tick(), 2 * seconds + SINK_RESTARTS_S[0]) == [w.StartSink(1, "a")]
+
+
+def test_a_worker_that_does_not_load_is_ended_and_the_job_says_so() -> None:
+    """It hangs in its libraries: the job waits in words, the worker goes, and it is tried again."""
+    v = view(job(tally=tally(pending=10)))
+    decide(v, w.Tick(), 0.0)
+    assert next_wake(v, LOAD_S - 1) == pytest.approx(1.0, abs=0.01)
+    assert decide(v, w.Tick(), LOAD_S) == []
+    status, kill = decide(v, w.Tick(), LOAD_S + 0.01)
+    assert isinstance(status, w.SetStatus)
+    assert (status.status, "not loaded within 15 minutes" in status.reason) == ("waiting", True)
+    assert isinstance(kill, w.Kill)
+    decide(v, w.WorkerGone(1, False, "", "killed"), LOAD_S + 1)
+    assert kinds(decide(v, w.Tick(), LOAD_S + LOAD_RETRY_S + 1)) == ["SetStatus", "Spawn"]
+
+
+def test_a_probe_that_hangs_is_ended_and_the_job_says_so() -> None:
+    """The same for the process that resolves the models; a pause meanwhile would end it as well."""
+    v = view(job(1, "queued", resolved=False))
+    decide(v, w.Tick(), 0.0)
+    assert decide(v, w.Tick(), LOAD_S) == []
+    assert kinds(decide(v, w.Tick(), LOAD_S + 0.01)) == ["SetStatus", "EndProbe"]
+    decide(v, w.ProbeFailed(1, "ended", ""), LOAD_S + 1)
+    assert kinds(decide(v, w.Tick(), LOAD_S + LOAD_RETRY_S + 1)) == ["SetStatus", "Probe"]
+
+
+def test_a_job_that_is_removed_does_not_compute() -> None:
+    """Whatever it was asked beside the removal: its workers end, and nothing is begun for it."""
+    v, _ = working(3)
+    assert decide(v, w.JobRemoving(1), 0.0) == [w.Send(1, Drain())]
+    assert kinds(decide(v, w.WorkerGone(1, True, "", ""), 1.0)) == ["GiveBack"]

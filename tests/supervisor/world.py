@@ -121,12 +121,11 @@ class World(Family):
 
     def again(self, job: int, **changes: Any) -> None:
         """``ingestctl start`` of a known job: stored at once, told through the mailbox like any request."""
-        before = self.view.jobs[job].status if job in self.view.jobs else "queued"
         row = jobs.row(self.db, job)
         spec = msgspec.structs.replace(row.spec, limit=None, **changes)
         jobs.change_request(self.db, job, spec, list(row.sinks), self.ms)
         self.know(job)
-        self.mailbox.append(w.Asked(job, "resume" if before in ("paused", "waiting") else "more", "me"))
+        self.mailbox += [w.Asked(job, "resume", "me"), w.Asked(job, "more", "me")]
 
     def retry(self, job: int) -> None:
         def change() -> Any:

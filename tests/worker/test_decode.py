@@ -85,6 +85,7 @@ def flat(mode: str, colour: Any) -> Image.Image:
         (flat("F", 100.0), "TIFF", (100, 100, 100)),
         (flat("F", float("nan")), "TIFF", None),
         (flat("LAB", (255, 128, 128)), "TIFF", (255, 255, 255)),
+        (flat("LAB", (136, 208, 195)), "TIFF", (250, 3, 11)),  # L* 53, a* 80, b* 67 is about sRGB's red
     ],
     ids=lambda value: getattr(value, "mode", None),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.worker.read import read_file, stat_of
 from tests import pictures
 from tests.worker.workerkit import worker
 
@@ -79,6 +80,28 @@ def test_permission_denied(tmp_path: Path) -> None:
     with worker() as w:
         [failure] = w.one(path).failures
     assert (failure.kind, failure.message) == ("unreadable", "permission denied")
+
+
+def test_bytes_replaced_while_they_are_read_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same size, so that only the comparison before and after tells: the next try reads the new bytes whole."""
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"old" * 1000)
+    read, torn = os.read, []
+
+    def overtaken(fd: int, size: int) -> bytes:
+        data = read(fd, size)
+        if not torn:
+            torn.append(data)
+            file.write_bytes(b"new" * 1000)
+            os.utime(file, ns=(1, 1))
+        return data
+
+    monkeypatch.setattr(os, "read", overtaken)
+    pauses: list[float] = []
+    found = read_file(os.fsencode(file), sleep=pauses.append)
+    assert torn == [b"old" * 1000]
+    assert (found.data, len(pauses)) == (b"new" * 1000, 1)
+    assert found.stat == stat_of(os.stat(file))
 
 
 def test_a_file_being_written_all_the_time_is_changed(tmp_path: Path) -> None:

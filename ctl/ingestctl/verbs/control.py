@@ -81,7 +81,7 @@ class _Quiet:
 
 
 def wait(args: argparse.Namespace) -> int:
-    from ingestctl.follow import exit_code, with_patience
+    from ingestctl.follow import exit_code, tell_unread, with_patience
     from ingestctl.render import result_text
 
     # Without a daemon at the start there is nothing to wait for; one that restarts meanwhile is waited for.
@@ -94,27 +94,53 @@ def wait(args: argparse.Namespace) -> int:
         print("the job goes on; see it with: ingestctl status", file=sys.stderr)
         return rpc.EXIT_INTERRUPTED
     print(result_text(job))
+    tell_unread(job)
     return exit_code(job)
 
 
 def retry_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "A first word without a slash that is no file here is the JOB; write a file as ./file to be sure.\n\n"
+        "A first word without a slash that is no file here is the JOB; write a file as ./file to be sure.\n"
+        "Files without a JOB are tried again in every job in which they failed.\n\n"
         "examples:\n  ingestctl retry\n  ingestctl retry photos --kind model\n  ingestctl retry ./IMG_0001.JPG\n"
     )
-    parser.add_argument("words", nargs="*", metavar="[JOB] PATH", help="only these files (default: all that failed)")
+    parser.add_argument(
+        "words", nargs="*", metavar="[JOB] PATH", help="only these files (default: all that failed in the newest job)"
+    )
     parser.add_argument("--kind", help="only failures of this kind, as 'ingestctl failed' names it")
 
 
 def retry(args: argparse.Namespace) -> int:
     words = list(args.words)
     job = words.pop(0) if words and "/" not in words[0] and not os.path.isfile(words[0]) else None
-    retried, reply = 0, {}
-    for paths in _portions([argument.wire_path(path) for path in words]):
-        reply = rpc.call("retry", {"job": job, "kind": args.kind, "paths": paths}, timeout=None)
-        retried += reply["retried"]
-    print(f"{clean(reply['job']['name'])}: {many(retried, 'failed file')} to be tried again, {reply['job']['status']}")
+    given = [argument.wire_path(path) for path in words]
+    jobs = _where_failed(given) if given and job is None else [(job, given)]
+    for chosen, files in jobs:
+        retried, reply = 0, {}
+        for paths in _portions(files):
+            reply = rpc.call("retry", {"job": chosen, "kind": args.kind, "paths": paths}, timeout=None)
+            retried += reply["retried"]
+        result = f"{many(retried, 'failed file')} to be tried again, {reply['job']['status']}"
+        print(f"{clean(reply['job']['name'])}: {result}")
+    if not jobs:
+        print("none of these files has failed: there is nothing to try again", file=sys.stderr)
     return rpc.EXIT_OK
+
+
+def _where_failed(paths: list[Any]) -> list[tuple[str | None, list[Any]]]:
+    """Jobs by uuid, stopped ones left out, each with those of ``paths`` that failed in it.
+
+    Raises ``Failure`` for a path that no job knows.
+    """
+    found: dict[str | None, list[Any]] = {}
+    with rpc.Connection() as connection:
+        known = connection.call("status", {})["jobs"]
+        living = {job["name"]: job["uuid"] for job in known if job["status"] != "stopped"}
+        for path in paths:
+            for item in connection.call("show", {"path": path})["items"]:
+                if item["state"] == "failed" and item["job"] in living:
+                    found.setdefault(living[item["job"]], []).append(path)
+    return list(found.items())
 
 
 def _portions(paths: list[Any]) -> list[list[Any]]:

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-from ingestctl import argument, rpc
+from ingestctl import argument, place, rpc
 from ingestctl.text import ago, clean, clock, duration, many, number, percent, size
 
 TYPE_CHECKING = False
@@ -145,7 +145,7 @@ def _shown(item: dict[str, Any]) -> list[str]:
     for kind, body in item["results"].items():
         pairs = body.items() if isinstance(body, dict) else [("", body)]
         for index, (key, value) in enumerate(pairs):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text = _words(value)
             row("" if index else kind, f"{clean(str(key))}: {clean(text)}" if key else clean(text))
     now = time.time()
     for failure in item["failures"]:
@@ -158,6 +158,19 @@ def _shown(item: dict[str, Any]) -> list[str]:
     if item["copies_total"] > len(item["copies"]):
         row("", f"and {number(item['copies_total'] - len(item['copies']))} more")
     return lines
+
+
+def _words(value: Any) -> str:
+    """A value of a result for a person: tags as words with their scores, what else is no text as JSON."""
+    if isinstance(value, str):
+        return value
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(one, dict) and {*one} == {"label", "score"} for one in value)
+    ):
+        return ", ".join(f"{one['label']} {one['score']:.2f}" for one in value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def search_arguments(parser: argparse.ArgumentParser) -> None:
@@ -185,11 +198,12 @@ def search(args: argparse.Namespace) -> int:
             object="between these dates",
             remedy="exchange --since and --until",
         )
+    folder = None if args.path is None else argument.below(args.path)
     params = {
         "text": " ".join(args.text),
         "n": args.n,
         "job": args.job,
-        "path": None if args.path is None else argument.wire_path(args.path),
+        "path": None if folder is None else argument.wire_path(folder),
         "since": since,
         "until": until,
     }
@@ -204,7 +218,8 @@ def search(args: argparse.Namespace) -> int:
             print(f"{chr(10) if index else ''}{jobs} ({clean(group['model'])})")
         for hit in group["hits"]:
             more = f"  (+{many(hit['paths_total'] - 1, 'copy', 'copies')})" if hit["paths_total"] > 1 else ""
-            print(f"{hit['score']:.3f}  {clean(hit['path'])}  {clean(hit['description'])}{more}".rstrip())
+            path = hit["path"] if folder is None else _inside(hit, folder)
+            print(f"{hit['score']:.3f}  {clean(path)}  {clean(hit['description'])}{more}".rstrip())
     sys.stdout.flush()
     if not any(group["hits"] for group in groups):
         print("nothing found", file=sys.stderr)
@@ -217,9 +232,19 @@ def search(args: argparse.Namespace) -> int:
     return rpc.EXIT_OK
 
 
+def _inside(hit: dict[str, Any], folder: str) -> str:
+    """Of a photo that lies in several places, the one below the folder that was asked for."""
+    above = argument.absolute(folder).decode("utf-8", "replace").rstrip("/") + "/"
+    inside: str = next((path for path in hit["paths"] if path.startswith(above)), hit["path"])
+    return inside
+
+
 def config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "A flag wins over INGESTD_… in the environment, that over the file, that over the default.\n"
-    parser.add_argument("--json", action="store_true", help="the daemon's reply as one JSON document")
+    parser.epilog = (
+        "A flag wins over INGESTD_… in the environment, that over the file, that over the default.\n"
+        "The places are no settings: they follow from INGESTD_HOME and the platform.\n"
+    )
+    parser.add_argument("--json", action="store_true", help="the daemon's reply and the places as one JSON document")
 
 
 def config(args: argparse.Namespace) -> int:
@@ -232,11 +257,16 @@ def config(args: argparse.Namespace) -> int:
 
         reply = oneshot("config")
         print("no daemon is running: this is what one would start with", file=sys.stderr)
+    places = {"state": place.state(), "socket": place.socket(), "log": place.log_file(), "file": place.config()}
     if args.json:
-        print(json.dumps(reply))
+        print(json.dumps(reply | {"places": places}))
         return rpc.EXIT_OK
     rows = [[clean(row[key]) for key in ("key", "value", "source")] for row in reply["rows"]]
     widths = [max([len(row[i]) for row in rows], default=0) for i in (0, 1)]
+    widths[0] = max(widths[0], *map(len, places))
     for key, value, source in rows:
         print(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+    print()
+    for key, value in places.items():
+        print(f"{key:<{widths[0]}}  {clean(value)}")
     return rpc.EXIT_OK

@@ -16,7 +16,7 @@ examples:
   ingestctl start                               start the daemon, show the jobs
   ingestctl start ~/Pictures --follow           ingest a folder and look on; Ctrl-C leaves it running
   ingestctl start ~/Pictures --limit 100        a hundred first; the rest by starting again without it
-  ingestctl start /a /b --name family --exclude '*/thumbs/*'
+  ingestctl start /a /b --name family --exclude thumbs/
   find /nas -name '*.jpg' -print0 | ingestctl start -0 - --name nas
   ingestctl start ~/Pictures --sink qdrant --sink jsonl:photos.jsonl
 
@@ -33,7 +33,7 @@ _OUTCOMES = {
 
 def start_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    number, text = argument.count, str
+    number = argument.count
     parser.add_argument(
         "sources",
         nargs="*",
@@ -43,7 +43,7 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-0", dest="nul", action="store_true", help="paths on stdin end with NUL, as find -print0 writes"
     )
-    parser.add_argument("--name", type=text, help="the job's name (default: from the sources)")
+    parser.add_argument("--name", type=argument.name, help="the job's name (default: from the sources)")
     parser.add_argument("--describe", type=argument.model, metavar="MODEL", help="builtin, none, or a model's name")
     parser.add_argument("--embed", type=argument.model, metavar="MODEL", help="builtin, none, or a model's name")
     parser.add_argument("--batch-size", type=number, metavar="N", help="items per worker process")
@@ -54,9 +54,17 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=number, metavar="N", help="only the first N files; a later start without it goes on"
     )
-    parser.add_argument("--include", action="append", metavar="GLOB", help="only files like this; may be repeated")
     parser.add_argument(
-        "--exclude", action="append", metavar="GLOB", help="no files or folders like this; may be repeated"
+        "--include",
+        action="append",
+        metavar="GLOB",
+        help="only files like this, as in a .gitignore, case counts; may be repeated",
+    )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        metavar="GLOB",
+        help="no files or folders like this (a folder: NAME/); may be repeated",
     )
     parser.add_argument(
         "--sink", action="append", metavar="SINK", help="qdrant, jsonl or jsonl:FILE; may be repeated (default: both)"
@@ -158,7 +166,7 @@ def _tell(reply: dict[str, Any]) -> None:
     for source in job["sources"]:
         print(f"  source  {clean(source)}")
     for sink in job["sinks"]:
-        print(f"  {clean(sink['name']):<7} {clean(sink['place'])}")
+        print(f"  {clean(sink['kind']):<7} {clean(sink['place'])}")
     sys.stdout.flush()
     for note in reply["notes"]:
         print(f"Note: {clean(note)}", file=sys.stderr)
