@@ -67,5 +67,19 @@ def test_a_pace_counts_no_pause() -> None:
     low, high = pace.eta(1000) or (0.0, 0.0)
     assert low <= 100.0 <= high
     assert low == pytest.approx(100.0 * (1 - MARGIN))
-    assert high < 400.0, "of a gap at most a minute counts"
+    assert high == pytest.approx(100.0 * (1 + MARGIN)), "of a pause nothing counts"
     assert pace.eta(0) is None
+
+
+def test_a_pace_counts_the_loads_between_batches() -> None:
+    """Ten a second, ten seconds of load before each hundred: a person sees five a second; the range holds both."""
+    pace, now = Pace(), 0.0
+    for _ in range(10):
+        pace.loaded()
+        now += 10.0
+        for _ in range(10):
+            now += 1.0
+            pace.committed(10, now)
+    assert pace.rate() == pytest.approx(5.0, rel=0.1)
+    low, high = pace.eta(1000) or (0.0, 0.0)
+    assert low <= 100.0 < 200.0 <= high

@@ -23,23 +23,23 @@ class Pace:
     stopped: bool = True
 
     def interrupted(self) -> None:
-        """The job changed its status, or a worker has just loaded: the time until now was not spent on items."""
+        """The job changed its status: the time until its next commit is nobody's."""
+        self.last, self.stopped = None, True
+
+    def loaded(self) -> None:
+        """A worker has just loaded its models: the time until now was not spent on items, but it passed."""
         self.stopped = True
 
     def committed(self, items: int, now: float) -> None:
         """``items`` were committed at steady time ``now``."""
         if self.last is not None:
             passed = now - self.last
-            if self.stopped:
-                # The gap before this commit held a load or a pause: count no work, and of the gap what a load may cost.
-                self.samples.append((0.0, min(passed, 60.0), items))
-            else:
-                self.samples.append((passed, passed, items))
+            self.samples.append((0.0 if self.stopped else passed, passed, items))
         self.last, self.stopped = now, False
 
     def rate(self) -> float | None:
-        """Items per second of working time, or None before two commits."""
-        return _rate([(worked, items) for worked, _, items in self.samples if worked > 0])
+        """Items per second, loads between batches included, or None before two commits."""
+        return _rate([(passed, items) for _, passed, items in self.samples])
 
     def eta(self, left: int) -> tuple[float, float] | None:
         """Seconds for ``left`` more items, as (low, high)."""
