@@ -223,12 +223,17 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     s.post(w.Asked(row.id, "more", params.actor))
     outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
     await s.settled()
-    return outcome, row.id, _filter_notes(old, spec)
+    return outcome, row.id, _change_notes(old, spec)
 
 
-def _filter_notes(old: JobSpec, new: JobSpec) -> list[str]:
-    """A job has one pair of filters: what the new ones leave out is no longer part of it."""
+def _change_notes(old: JobSpec, new: JobSpec) -> list[str]:
+    """What of a known job is different from now on, where that is easily overlooked.
+
+    A job has one pair of filters: what the new ones leave out is no longer part of it.
+    """
     notes = []
+    if old.limit is not None and new.limit is None:
+        notes.append(f"the limit of {old.limit} items is lifted; give --limit again to keep one")
     for flag, before, now in (("--include", old.include, new.include), ("--exclude", old.exclude, new.exclude)):
         if before != now:
             texts = [" ".join(patterns) or "nothing" for patterns in (now, before)]

@@ -83,7 +83,9 @@ def test_a_limit_and_going_on_without_it(daemon: Daemon, tmp_path: Path) -> None
     again = daemon.ingest(tmp_path / "photos", limit=10, **META)
     assert (again["uuid"], again["counts"]["found"]) == (job["uuid"], 10)
     assert daemon.ingest(tmp_path / "photos", limit=25, **META)["counts"]["done"] == 25
-    job = daemon.ingest(tmp_path / "photos", **META)
+    notes = daemon.call("start", sources=[str(tmp_path / "photos")], **META)["notes"]
+    assert any("limit of 25 items is lifted" in note for note in notes)
+    job = daemon.call("wait", 60, job=job["name"])["job"]
     assert (job["counts"]["done"], job["scan"]["state"], job["limit"]) == (40, "complete", None)
     assert len(daemon.jsonl(job)) == 40
 
