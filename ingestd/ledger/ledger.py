@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ def _create(db: sqlite3.Connection) -> None:
     db.executescript(f"BEGIN;\n{schema()}\nINSERT INTO item_move(old, new) VALUES {rows};\nCOMMIT;")
 
 
-class _Lane:
+class _Lane(ABC):
     """A thread with a queue of functions for one connection."""
 
     def __init__(self, name: str) -> None:
@@ -105,9 +106,11 @@ class _Lane:
             self.run_group(group)
         self.at_end()
 
+    @abstractmethod
     def run_group(self, group: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
-        raise NotImplementedError
+        """Run what was queued; called in the thread."""
 
+    @abstractmethod
     def at_end(self) -> None:
         """Called in the thread after the last function."""
 
