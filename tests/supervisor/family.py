@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sqlite3
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from ingestd.supervisor.recipes import passes_and_bits
 from tests.supervisor.parts import DESCRIBE, STEPS, Entry, File, SinkProcess, Walk, Worker
 
 
-class Family:
+class Family(ABC):
     """Probes, walkers, workers and sinks of a ``World``, which has the ledger and the mailbox."""
 
     db: sqlite3.Connection
@@ -35,14 +36,17 @@ class Family:
     away: bool
 
     @property
+    @abstractmethod
     def ms(self) -> int:
-        raise NotImplementedError
+        """Unix milliseconds of the simulated clock."""
 
+    @abstractmethod
     def recipe(self, job: int) -> Recipe:
-        raise NotImplementedError
+        """A job's steps as commits need them."""
 
+    @abstractmethod
     def write(self, change: Callable[[], Any], then: Callable[[Any], None] = lambda _: None) -> None:
-        raise NotImplementedError
+        """Queue a change of the ledger, and what follows once it is durable."""
 
     def _probed(self, job: int) -> None:
         self.probes.remove(job)
