@@ -76,7 +76,9 @@ class Walk:
         self._inodes = Inodes()
         self._filters = {root.id: Filters(root.path, setup.include, setup.exclude) for root in setup.roots}
         # Names to be looked at although no listing may show them: single-file sources, entries of a file list.
-        self._listed: dict[tuple[int, bytes], list[bytes]] = {}
+        self._by_hand: dict[tuple[int, bytes], list[bytes]] = {}
+        self._list: FileList | None = None
+        self._listed_folders: set[bytes] = set()
         self._links: deque[Folder] = deque()
         self._visited: dict[int, set[bytes]] = {root.id: set() for root in setup.roots}
         self._physical: set[tuple[int, int]] = set()
@@ -105,12 +107,12 @@ class Walk:
         whole = [root for root in self._setup.roots if root.only is None]
         for root in self._setup.roots:
             if root.only is not None:
-                self._listed.setdefault((root.id, b""), []).append(root.only)
+                self._by_hand.setdefault((root.id, b""), []).append(root.only)
         for root in outer_first(whole):
             self._walk(Folder(root, b""))
         self._follow_links()
         for root in self._setup.roots:
-            if names := self._listed.pop((root.id, b""), None):
+            if names := self._by_hand.pop((root.id, b""), None):
                 self._single_files(Folder(root, b""), names)
 
     def _follow_links(self) -> None:
@@ -188,8 +190,7 @@ class Walk:
 
     def _files(self, folder: Folder, names: list[bytes], handle: int, state: os.stat_result) -> None:
         """Compare the files of a listed folder with the ledger; names listed by hand belong to it too."""
-        by_hand = self._listed.pop((folder.root.id, folder.rel), None)
-        if by_hand:
+        if by_hand := self._given(folder):
             names = list({*names, *self._wanted(folder, by_hand)})
         names.sort()
         told = False
@@ -288,41 +289,49 @@ class Walk:
         by name. A path without an image's extension that is not there may be a folder of a disk that is away.
         """
         try:
-            entries = FileList(path)
+            listed = FileList(path)
         except OSError as error:
             self._report.shield(root.path)
             self._report.error(os.fsencode(path), error, is_root=True)
             return
-        self._report.skip("not a path", entries.bad)
-        self._listed = {(root.id, rel): names for rel, names in entries.folders.items()}
-        for folder in self._listed_folders(root, entries.folders):
-            self._walk(folder)
-        self._follow_links()
-        for rel in entries.folders:
-            if (names := self._listed.pop((root.id, rel), None)) is not None:
-                for folder in self._listed_files(Folder(root, rel), names):
-                    self._walk(folder)
-        self._follow_links()
+        with listed:
+            self._list = listed
+            self._report.skip("not a path", listed.bad)
+            for folder in self._take_folders(root, listed):
+                self._walk(folder)
+            self._follow_links()
+            for rel in listed.folders:
+                if rel not in self._visited[root.id]:
+                    folder = Folder(root, rel)
+                    for inner in self._listed_files(folder, self._given(folder)):
+                        self._walk(inner)
+            self._follow_links()
 
-    def _listed_folders(self, root: RootSpec, folders: dict[bytes, list[bytes]]) -> list[Folder]:
-        """Take the folders out of a file list. Names with an image's extension are not looked at for that."""
+    def _take_folders(self, root: RootSpec, listed: FileList) -> list[Folder]:
+        """The folders in a file list. Names with an image's extension are not looked at for that."""
         found: list[Folder] = []
-        for rel, names in folders.items():
-            parent, files = Folder(root, rel), []
-            for name in names:
-                child = Folder(root, parent.inside(name))
+        for rel in listed.folders:
+            parent = Folder(root, rel)
+            for name in listed.names(rel):
                 if self._kind_of(name) != "other":
-                    files.append(name)
                     continue
+                child = Folder(root, parent.inside(name))
                 try:
-                    if modes.S_ISDIR(os.stat(child.path).st_mode):
-                        found.append(child)
-                    else:
-                        files.append(name)
+                    if not modes.S_ISDIR(os.stat(child.path).st_mode):
+                        continue
+                    found.append(child)
                 except OSError as error:
                     self._report.fail(child.path, error)
-            names[:] = files
+                self._listed_folders.add(child.rel)
         return found
+
+    def _given(self, folder: Folder) -> list[bytes]:
+        """The names in ``folder`` that were given by hand and are to be looked at as files."""
+        if self._list is None:
+            return self._by_hand.pop((folder.root.id, folder.rel), [])
+        if folder.rel not in self._list.folders:
+            return []
+        return [name for name in self._list.names(folder.rel) if folder.inside(name) not in self._listed_folders]
 
     def _listed_files(self, folder: Folder, names: list[bytes]) -> list[Folder]:
         """Compare one folder's listed files; return those that turned out to be folders."""

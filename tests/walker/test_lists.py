@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from ingestd.protocol.work import RootSpec
+from ingestd.walker import lists
 from ingestd.walker.lists import FileList, normal
 from tests.walker.ledgerkit import Ledger, Told, photo
 
@@ -29,6 +33,11 @@ class Listed:
 @pytest.fixture
 def listed(tmp_path: Path, ledger: Ledger) -> Listed:
     return Listed(ledger, tmp_path / "list")
+
+
+def contents(entries: FileList) -> list[tuple[bytes, list[bytes]]]:
+    with entries:
+        return [(folder, entries.names(folder)) for folder in entries.folders]
 
 
 def below(path: Path) -> bytes:
@@ -58,8 +67,57 @@ def test_a_list_is_grouped_and_without_doubles(tmp_path: Path) -> None:
     file = tmp_path / "list"
     file.write_bytes(b"/b/2.jpg\n/a/1.jpg\n\n/b/1.jpg\nrelative.jpg\n/b/2.jpg\n/a/\0.jpg\n/b/./1.jpg\n/c.jpg")
     entries = FileList(str(file))
-    assert list(entries.folders.items()) == [(b"", [b"c.jpg"]), (b"a", [b"1.jpg"]), (b"b", [b"1.jpg", b"2.jpg"])]
+    assert contents(entries) == [(b"", [b"c.jpg"]), (b"a", [b"1.jpg"]), (b"b", [b"1.jpg", b"2.jpg"])]
     assert entries.bad == 2
+
+
+@given(
+    paths=st.lists(st.lists(st.binary(min_size=1, max_size=3), min_size=1, max_size=3), max_size=30),
+    run_bytes=st.integers(1, 40),
+    runs_open=st.integers(1, 5),
+)
+def test_runs_make_no_difference(
+    tmp_path_factory: pytest.TempPathFactory, paths: list[list[bytes]], run_bytes: int, runs_open: int
+) -> None:
+    """Sorted in memory or in many files, a list says the same, whatever bytes its names are made of."""
+    file = tmp_path_factory.mktemp("list") / "list.nul"
+    lines = [b"/" + b"/".join(part.translate(None, b"/\0") or b"x" for part in path) for path in paths]
+    file.write_bytes(b"\0".join(lines))
+    expected: dict[bytes, set[bytes]] = {}
+    for line in lines:
+        folder, _, name = normal(line).rpartition(b"/")
+        expected.setdefault(folder[1:], set()).add(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "_OPEN", runs_open)
+        found = contents(FileList(str(file), run_bytes))
+    assert found == [(folder, sorted(names)) for folder, names in sorted(expected.items())]
+    assert len(list(file.parent.iterdir())) == 1, "what was sorted beside it is gone"
+
+
+def test_a_long_list_is_not_held_in_memory(tmp_path: Path) -> None:
+    """A list of 20 MB costs the walker one run and its folders, not 20 MB and more."""
+    file = tmp_path / "list"
+    with file.open("wb") as lines:
+        for i in range(300_000):
+            lines.write(b"/photos/a long folder's name, as albums have them/%03d/IMG_%08d.jpg\n" % (i % 500, i))
+    code = (
+        "import sys; from ingestd.walker.lists import FileList\n"
+        "def peak(): return int(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))\n"
+        "before = peak(); listed = FileList(sys.argv[1])\n"
+        "print(sum(len(listed.names(f)) for f in listed.folders), peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    count, kilobytes = map(int, done.stdout.split())
+    assert count == 300_000
+    assert kilobytes < 16_000
+
+
+def test_lines_that_end_as_on_windows(photos: Path, listed: Listed) -> None:
+    """A list with CR LF means the same files; in one with LF a name may end with CR."""
+    paths = [photo(photos / "a.jpg"), photo(photos / "b.jpg")]
+    assert listed.walk(paths, end=b"\r\n").new == [below(path) for path in paths]
+    photo(photos / "c.tar\r")
+    assert listed.walk([*paths, bytes(photos) + b"/c.tar\r"]).end.skipped == {"other": 1}
 
 
 def test_a_list_in_any_order(photos: Path, listed: Listed) -> None:
