@@ -42,21 +42,22 @@ def forward(files: list[Path], cache: Path) -> float:
 def simple(files: list[Path], cache: Path) -> float:
     """What a script does: read, decode and run ``builtin`` one file after the other."""
     runner = builtin(cache)
-    runner.run([prepared(runner, files[0])], [runner.mask])
+    list(runner.run([prepared(runner, files[0])], [runner.mask]))
     began = time.perf_counter()
     for file in files:
-        runner.run([prepared(runner, file)], [runner.mask])
+        list(runner.run([prepared(runner, file)], [runner.mask]))
     return time.perf_counter() - began
 
 
 def builtin(cache: Path) -> Any:
     """The model as a worker loads it, for both of its steps."""
-    from ingestd.protocol.work import StepRequest
+    from ingestd.protocol.work import Machine, StepRequest
     from ingestd.worker import models
 
     cache.mkdir(parents=True, exist_ok=True)
-    steps = [models.resolve(StepRequest(kind, "builtin"), cache) for kind in ("embed", "describe")]
-    (runner,) = models.load([msgspec.structs.replace(step, bit=bit) for bit, step in enumerate(steps)], cache, 0)
+    machine = Machine(str(cache))
+    steps = [models.resolve(StepRequest(kind, "builtin"), machine, lambda *_: None) for kind in ("embed", "describe")]
+    (runner,) = models.load([msgspec.structs.replace(step, bit=bit) for bit, step in enumerate(steps)], machine)
     return runner
 
 

@@ -38,6 +38,15 @@ class JobSpec(msgspec.Struct, frozen=True):
     exclude: tuple[str, ...] = ()
     list_file: str | None = None
     list_sha256: str | None = None
+    embed_text: str = "none"
+    prompt: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    exact: bool = False
+    passes: int | None = None
+    device: str = "auto"
+    concurrency: int = 4
 
     @property
     def cooldown_s(self) -> float:

@@ -74,8 +74,29 @@ class Finish(Message):
 # ------------------------------------------------------------------------------------------------------- the worker
 
 
+class Machine(msgspec.Struct, array_like=True, frozen=True):
+    """What models may use here, and nothing that decides what they make.
+
+    ``cache`` is a folder for what is derived from models and can be made again. ``device``: ``auto``, ``cpu``,
+    ``cuda``, ``cuda:N`` or ``mps``. ``threads`` of a forward pass, 0 for one per core. ``concurrency``: requests that
+    an endpoint gets at once. ``key_file``: where the endpoint's key lies, empty when it is in the environment or there
+    is none; the key itself never travels. ``open_http``: a key may go over plain HTTP to another machine.
+    """
+
+    cache: str
+    device: str = "auto"
+    threads: int = 0
+    concurrency: int = 4
+    key_file: str = ""
+    open_http: bool = False
+
+
 class StepRequest(msgspec.Struct, array_like=True, frozen=True):
-    """A step as it was asked for, before it is resolved: ``model`` as typed, ``settings`` from flags."""
+    """A step as it was asked for, before it is resolved: ``model`` as typed, ``settings`` from flags.
+
+    ``settings`` holds what decides results, only where it was given: ``prompt`` (text), ``max_tokens`` (int),
+    ``temperature`` (float), ``seed`` (int), ``exact`` (bool).
+    """
 
     kind: str
     model: str
@@ -86,7 +107,15 @@ class Probe(Message):
     """daemon → worker, instead of ``WorkerSetup``: say what these requests mean on this machine, then exit."""
 
     requests: list[StepRequest]
-    cache: str
+    machine: Machine
+
+
+class Fetching(Message):
+    """worker → daemon, while a probe brings a model to this machine: ``done`` of ``total`` bytes (0: not known)."""
+
+    model: str
+    done: int
+    total: int
 
 
 class Probed(Message):
@@ -97,11 +126,10 @@ class Probed(Message):
 
 
 class WorkerSetup(Message):
-    """daemon → worker: the recipe and where derived model files may be kept (``cache``, a folder)."""
+    """daemon → worker: the steps of the pass that this worker is for, and what its models may use."""
 
     steps: list[Step]
-    cache: str
-    threads: int = 0
+    machine: Machine
 
 
 class Ready(Message):
@@ -142,20 +170,27 @@ class Verdict(Message):
 
     ``go``: run the steps in ``steps`` (a mask). ``hold``: drop the bytes, a later verdict follows (the same content
     is in flight elsewhere); on a later ``go`` read the file again. ``drop``: forget the item, the daemon has answered
-    for it (its results exist already, or its content failed before).
+    for it (its results exist already, or its content failed before). ``texts`` brings, by step bit, descriptions that
+    the ledger has already and that one of ``steps`` reads.
     """
 
     item: int
     action: Literal["go", "hold", "drop"]
     steps: int = 0
+    texts: dict[int, str] = {}
 
 
 class StepResult(msgspec.Struct, array_like=True, frozen=True):
-    """What one step made. ``body`` is a JSON object, encoded; ``vector`` little-endian float32, L2-normalised."""
+    """What one step made. ``body`` is a JSON object, encoded; ``vector`` little-endian float32, L2-normalised.
+
+    ``flag`` is empty, or says in a word what is odd about a result that is kept all the same: ``empty``, ``cut`` (by
+    the token limit), ``loop``.
+    """
 
     bit: int
     body: bytes
     vector: bytes | None = None
+    flag: str = ""
 
 
 class Failure(msgspec.Struct, array_like=True, frozen=True):
@@ -202,14 +237,15 @@ class EncodeSetup(Message):
     """daemon → worker, instead of ``WorkerSetup``: only encode queries for this embed step, until the socket ends."""
 
     step: Step
-    cache: str
+    machine: Machine
 
 
 class Encode(Message):
-    """daemon → worker in encode mode: turn ``text`` into a query vector."""
+    """daemon → worker in encode mode: turn ``text``, or the image file at the path ``image``, into a query vector."""
 
     id: int
     text: str
+    image: bytes | None = None
 
 
 class Encoded(Message):
@@ -221,7 +257,7 @@ class Encoded(Message):
 
 
 ToWorker = Probe | WorkerSetup | EncodeSetup | Work | Verdict | Encode | Drain | Finish
-FromWorker = Hello | Probed | Ready | Began | Hashed | Outcome | Usage | Encoded | Fatal
+FromWorker = Hello | Fetching | Probed | Ready | Began | Hashed | Outcome | Usage | Encoded | Fatal
 
 
 # ------------------------------------------------------------------------------------------------------- the walker

@@ -55,7 +55,7 @@ class Crew:
                 lambda end: self._ended(worker, end),
             )
             steps = [row.step for row in self._supervisor.steps[job]]
-            handle.child.send(work.WorkerSetup(steps, str(self._supervisor.cache)))
+            handle.child.send(work.WorkerSetup(steps, self._supervisor.machine(job)))
 
         self._supervisor.then(future, begun)
 

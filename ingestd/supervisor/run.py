@@ -308,13 +308,12 @@ class Supervisor:
                 self.post(w.ProbeFailed(job, kind, ending.cause()))
 
         child = self.children.start("worker", f"probe {self.rows[job].name}", message, ended)
-        child.send(work.Probe(requests, str(self.cache)))
+        child.send(work.Probe(requests, self.machine(job)))
         self.probes[job] = child
 
-    @property
-    def cache(self) -> Any:
-        """Folder for what is derived from models and can be made again."""
-        return self.places.state / "scratch" / "models"
+    def machine(self, job: int | None = None) -> work.Machine:
+        """What the models of a job may use; without one, of queries."""
+        return work.Machine(str(self.places.state / "scratch" / "models"))
 
     def _resolved(self, job: int, rows: list[StepRow]) -> w.Event:
         self.steps[job] = rows

@@ -87,7 +87,7 @@ class SearchDesk:
 
         child = s.children.start("worker", f"encoder {step.spec.get('model', '')}", said, ended)
         encoder = self.encoders[fingerprint] = Encoder(child, s.clocks.steady())
-        child.send(work.EncodeSetup(step, str(s.cache)))
+        child.send(work.EncodeSetup(step, s.machine()))
         return encoder
 
     async def keep(self) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
-from pathlib import Path
 from typing import Any
 
 from ingestd.child import Channel
-from ingestd.errors import IngestError, ProtocolError
+from ingestd.errors import IngestError, ItemError, ProtocolError
 from ingestd.protocol.work import (
     Drain,
     Encode,
     Encoded,
     EncodeSetup,
+    Fetching,
     Finish,
     Probe,
     Probed,
@@ -20,8 +21,10 @@ from ingestd.protocol.work import (
     WorkerSetup,
 )
 from ingestd.worker import models
-from ingestd.worker.decode import be_strict
+from ingestd.worker.decode import be_strict, open_picture
+from ingestd.worker.models.base import Encoder
 from ingestd.worker.pipeline import Pipeline
+from ingestd.worker.read import read_file
 from ingestd.worker.usage import usage
 
 
@@ -44,14 +47,17 @@ def main(channel: Channel[Any]) -> None:
 def _probe(channel: Channel[Any], probe: Probe) -> None:
     for request in probe.requests:  # a mistyped name is told before seconds are spent on the others
         models.check(request)
-    cache = Path(probe.cache)
-    steps = [models.resolve(request, cache) for request in probe.requests]
-    channel.send(Probed(steps, models.provenance(probe.requests)))
+
+    def tell(model: str, done: int, total: int) -> None:
+        channel.send(Fetching(model, done, total))
+
+    steps = [models.resolve(request, probe.machine, tell) for request in probe.requests]
+    channel.send(Probed(steps, models.provenance(probe.requests, probe.machine)))
 
 
 def _work(channel: Channel[Any], setup: WorkerSetup) -> None:
     began = time.perf_counter()
-    runners = models.load(setup.steps, Path(setup.cache), setup.threads)
+    runners = models.load(setup.steps, setup.machine)
     pipeline = Pipeline(channel, setup.steps, runners)
     batch = max((runner.batch for runner in runners), default=1)
     channel.send(Ready((time.perf_counter() - began) * 1e3, batch))
@@ -61,18 +67,29 @@ def _work(channel: Channel[Any], setup: WorkerSetup) -> None:
 
 def _encode(channel: Channel[Any], setup: EncodeSetup) -> None:
     began = time.perf_counter()
-    encoder = models.encoder(setup.step, Path(setup.cache))
+    encoder = models.encoder(setup.step, setup.machine)
     channel.send(Ready((time.perf_counter() - began) * 1e3, 1))
     while True:
         match channel.receive():
-            case Encode(id=id, text=text):
+            case Encode(id=id) as ask:
                 try:
-                    channel.send(Encoded(id, encoder.encode(text)))
+                    channel.send(Encoded(id, _encoded(encoder, ask)))
                 except IngestError:
                     raise
+                except (ItemError, ValueError) as error:
+                    channel.send(Encoded(id, None, str(error)))
                 except Exception as error:  # one query's trouble is answered, the next may be fine
                     channel.send(Encoded(id, None, f"{type(error).__name__}: {error}"[:500]))
             case Finish() | Drain():
                 return
             case other:
                 raise ProtocolError(f"a worker that encodes was sent {type(other).__name__}")
+
+
+def _encoded(encoder: Encoder, ask: Encode) -> bytes:
+    """Raises ``ItemError`` for an image that cannot be used, ``ValueError`` when the encoder takes no images."""
+    if ask.image is None:
+        return encoder.encode(ask.text)
+    picture = open_picture(read_file(ask.image).data, os.path.splitext(ask.image)[1])
+    picture.load(encoder.want)
+    return encoder.encode_image(picture.rgb(encoder.want))

