@@ -85,7 +85,8 @@ class Server:
             ) from error
         finally:
             os.umask(before)
-        sock.listen(c.MAX_CLIENTS)
+        # More than there are places: a client that connects without waiting is refused when this queue is full.
+        sock.listen(socket.SOMAXCONN)
         sock.setblocking(False)
         return await SocketListener.from_socket(sock)
 

@@ -53,8 +53,8 @@ class Wire:
 
     def __init__(self, daemon: Daemon, timeout: float = 20) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(daemon.socket)  # waits where one with a timeout would be refused: the queue may be full
         self.sock.settimeout(timeout)
-        self.sock.connect(daemon.socket)
         self._buffer = b""
 
     def __enter__(self) -> Wire:
