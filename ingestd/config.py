@@ -5,6 +5,7 @@ A value comes from the first of: the flag, the environment (``INGESTD_*``), ``co
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +16,15 @@ import msgspec
 from ingestd.errors import EXIT_USAGE, Misconfigured
 
 SINK_KINDS: Final = ("qdrant", "jsonl")
+"""What a person may write before the colon of ``--sink``."""
+
+VECTOR_SINKS: Final = frozenset({"qdrant", "qdrant-server"})
+"""Kinds of sinks that hold vectors, so that they can be searched. ``qdrant:URL`` is of the kind ``qdrant-server``."""
 
 
 class SinkSpec(msgspec.Struct, frozen=True):
-    """One sink of a job. ``place`` is set only where the user named one; else it lies under the state folder."""
+    """One sink of a job. ``place`` is set only where the user named one (an absolute path, or a server's URL); else it
+    lies under the state folder."""
 
     name: str
     kind: str
@@ -26,7 +32,11 @@ class SinkSpec(msgspec.Struct, frozen=True):
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """What was asked for, as typed. Steps (``describe``, ``embed``) never change for a job; the rest may."""
+    """What was asked for, as typed. What decides results (``STEP_FIELDS``) never changes for a job; the rest may.
+
+    None where nothing was asked for: the model's own default holds. ``device`` and ``concurrency`` say what models may
+    use, ``passes`` None means as ``recipes`` decides.
+    """
 
     describe: str = "builtin"
     embed: str = "builtin"
@@ -54,16 +64,43 @@ class JobSpec(msgspec.Struct, frozen=True):
         return 0.0 if self.cooldown == "auto" else float(self.cooldown)
 
 
+STEP_FIELDS: Final = (
+    "describe",
+    "embed",
+    "embed_text",
+    "prompt",
+    "max_tokens",
+    "temperature",
+    "seed",
+    "exact",
+    "passes",
+)
+"""Fields of ``JobSpec`` that decide what a job's steps are."""
+
+DESCRIBE_FIELDS: Final = ("prompt", "max_tokens", "temperature", "seed")
+"""Those that are about descriptions alone."""
+
 DEFAULTS: Final[Mapping[str, str]] = {
     "describe": "builtin",
     "embed": "builtin",
+    "embed_text": "none",
+    "device": "auto",
+    "concurrency": "4",
+    "endpoint_key_file": "",
+    "endpoint_open_http": "no",
+    "qdrant_key_file": "",
     "batch_size": "100",
     "cooldown": "auto",
     "workers": "1",
     "sinks": "qdrant,jsonl",
     "log_level": "info",
 }
+_DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 MAX_WORKERS: Final = 64
+MAX_CONCURRENCY: Final = 256
+MAX_NEW_TOKENS: Final = 4096
+MAX_PROMPT: Final = 8000
+"""Characters: a request is at most 64 KiB."""
 
 
 class Setting(NamedTuple):
@@ -119,6 +156,15 @@ def _problem(key: str, value: str) -> str:
         case "workers":
             good = value.isdecimal() and 1 <= int(value) <= MAX_WORKERS
             return "" if good else f"a whole number from 1 to {MAX_WORKERS} is needed"
+        case "concurrency":
+            good = value.isdecimal() and 1 <= int(value) <= MAX_CONCURRENCY
+            return "" if good else f"a whole number from 1 to {MAX_CONCURRENCY} is needed"
+        case "device":
+            return "" if _DEVICE.fullmatch(value) else "auto, cpu, cuda, cuda:N or mps is needed"
+        case "endpoint_open_http":
+            return "" if value in ("yes", "no") else "yes or no is needed"
+        case "endpoint_key_file" | "qdrant_key_file":
+            return "" if not value or value.startswith("/") else "an absolute path is needed"
         case "cooldown":
             return "" if value == "auto" or _is_seconds(value) else "seconds, or auto, are needed"
         case "log_level":
@@ -138,41 +184,68 @@ def _is_seconds(text: str) -> bool:
 
 
 def parse_sinks(texts: list[str]) -> list[SinkSpec]:
-    """``qdrant``, ``jsonl``, ``jsonl:/absolute/file`` → specs with distinct names. Raises ``Misconfigured``."""
+    """``qdrant``, ``qdrant:URL``, ``jsonl``, ``jsonl:/absolute/file`` → specs with distinct names.
+
+    Raises ``Misconfigured``.
+    """
     specs: list[SinkSpec] = []
     for text in texts:
         kind, _, place = text.partition(":")
-        remedy = "Use --sink qdrant, --sink jsonl or --sink jsonl:/absolute/file; repeat --sink for several"
         if kind not in SINK_KINDS:
-            raise Misconfigured(
-                f"there is no sink of the kind '{kind}'", operation="use", object=f"the sink {text}", remedy=remedy,
-                exit=EXIT_USAGE,
-            )  # fmt: skip
-        if place and not place.startswith("/"):
-            raise Misconfigured(
-                "its place is not absolute", operation="use", object=f"the sink {text}", remedy=remedy, exit=EXIT_USAGE
-            )
-        name = text if place else kind
-        if all(spec.name != name for spec in specs):
-            specs.append(SinkSpec(name, kind, place or None))
+            raise _bad_sink(text, f"there is no sink of the kind '{kind}'")
+        if kind == "qdrant" and place:
+            from ingestd.qdrant_url import check_url
+
+            check_url(place)
+            spec = SinkSpec(text, "qdrant-server", place)
+        elif place and not place.startswith("/"):
+            raise _bad_sink(text, "its place is not absolute")
+        else:
+            spec = SinkSpec(text if place else kind, kind, place or None)
+        if all(other.name != spec.name for other in specs):
+            specs.append(spec)
     return specs
 
 
+def _bad_sink(text: str, message: str) -> Misconfigured:
+    return Misconfigured(
+        message,
+        operation="use",
+        object=f"the sink {text}",
+        remedy="Use --sink qdrant, qdrant:URL, jsonl or jsonl:/absolute/file; repeat --sink for several",
+        exit=EXIT_USAGE,
+    )
+
+
 def check_spec(spec: JobSpec) -> None:
-    """Raises ``Misconfigured`` (exit code 2) for a setting out of its range."""
-    checks = {"batch_size": str(spec.batch_size), "workers": str(spec.workers), "cooldown": spec.cooldown}
-    for key, value in checks.items():
-        if problem := _problem(key, value):
-            flag = "--" + key.replace("_", "-")
-            raise Misconfigured(
-                f"{flag} is {value}: {problem}", operation="start", object="the job", remedy=f"Change {flag}",
-                exit=EXIT_USAGE,
-            )  # fmt: skip
-    if spec.limit is not None and spec.limit < 1:
-        raise Misconfigured(
-            f"--limit is {spec.limit}",
-            operation="start",
-            object="the job",
-            remedy="Give a number from 1",
-            exit=EXIT_USAGE,
-        )
+    """Raises ``Misconfigured`` (exit code 2) for a setting out of its range, or one that no step takes."""
+    for key in ("batch_size", "workers", "cooldown", "device", "concurrency"):
+        if problem := _problem(key, str(getattr(spec, key))):
+            raise _bad_flag(key, getattr(spec, key), problem)
+    for key, low, high in _RANGES:
+        value = getattr(spec, key)
+        if value is not None and not low <= value <= high:
+            raise _bad_flag(key, value, f"a number from {low} to {high} is needed")
+    if spec.prompt is not None and not 0 < len(spec.prompt.strip()) <= MAX_PROMPT:
+        raise _bad_flag("prompt", "empty or too long", f"give 1 to {MAX_PROMPT} characters")
+    if spec.describe == "none":
+        given = [key for key in DESCRIBE_FIELDS if getattr(spec, key) is not None]
+        given += ["embed_text"] * (spec.embed_text != "none")
+        if given:
+            raise _bad_flag(given[0], getattr(spec, given[0]), "without descriptions there is nothing that it is for")
+
+
+_RANGES: Final = (
+    ("limit", 1, 2**53),
+    ("max_tokens", 1, MAX_NEW_TOKENS),
+    ("temperature", 0, 2),
+    ("seed", 0, 2**31 - 1),
+    ("passes", 1, 2),
+)
+
+
+def _bad_flag(key: str, value: object, problem: str) -> Misconfigured:
+    flag = "--" + key.replace("_", "-")
+    return Misconfigured(
+        f"{flag} is {value}: {problem}", operation="start", object="the job", remedy=f"Change {flag}", exit=EXIT_USAGE
+    )

@@ -19,21 +19,30 @@ class Claimed(NamedTuple):
 
 
 class KnownContent(NamedTuple):
-    """What the ledger has for a hash: masks of the job's steps with a result, and of those that failed before."""
+    """What the ledger has for a hash: masks of the job's steps with a result, and of those that failed before.
+
+    ``texts`` are its descriptions by step bit, where another step of the job reads them.
+    """
 
     done: int
     failed: int
+    texts: dict[int, str] = {}  # noqa: RUF012 (never written to)
 
 
 class Recipe(NamedTuple):
-    """A job's steps as commits need them: ids by bit, and passes by bit."""
+    """A job's steps as commits need them: ids by bit, and passes by bit. ``texts``: bits of steps that others read."""
 
     ids: dict[int, int]
     passes: dict[int, int]
+    texts: tuple[int, ...] = ()
 
     @property
     def mask(self) -> int:
         return sum(1 << bit for bit in self.ids)
+
+    def mask_of(self, pass_: int) -> int:
+        """The steps of a pass."""
+        return sum(1 << bit for bit, its_pass in self.passes.items() if its_pass == pass_)
 
     def pass_of(self, todo: int) -> int:
         """The lowest pass that ``todo`` needs; 0 when nothing is to be done."""
@@ -43,7 +52,9 @@ class Recipe(NamedTuple):
     def of(cls, steps: Iterable[tuple[Step, int]]) -> Recipe:
         """From steps with their ids."""
         pairs = list(steps)
-        return cls({step.bit: ident for step, ident in pairs}, {step.bit: step.pass_ for step, _ in pairs})
+        read = any(step.kind == "embed_text" for step, _ in pairs)
+        texts = tuple(step.bit for step, _ in pairs if read and step.kind == "describe")
+        return cls({step.bit: ident for step, ident in pairs}, {step.bit: step.pass_ for step, _ in pairs}, texts)
 
 
 class Committed(NamedTuple):

@@ -54,10 +54,31 @@ def sink(text: str) -> str:
 
 
 def model(text: str) -> str:
-    """A model's folder, written ``./folder`` or ``~/folder``, made absolute: the daemon runs elsewhere."""
-    if text.startswith(("./", "../", "~/")):
+    """A model's folder, written ``./folder`` or ``~/folder``, made absolute: the daemon runs elsewhere.
+
+    A folder is also what looks like a hub id, ``org/name``, and lies here.
+    """
+    if text.startswith(("./", "../", "~/")) or ("/" in text and ":" not in text and os.path.isdir(text)):
         return os.path.abspath(os.path.expanduser(text))
     return text
+
+
+def temperature(text: str) -> float:
+    """A number from 0 to 2, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 2")
+    return value
+
+
+def seed(text: str) -> int:
+    """A whole number from 0, for argparse."""
+    if not (text.isdecimal() and int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**31 - 1}")
+    return int(text)
 
 
 def count(text: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import anyio
 import msgspec
 
-from ingestd.config import JobSpec, SinkSpec, check_spec, parse_sinks
+from ingestd.config import STEP_FIELDS, VECTOR_SINKS, JobSpec, SinkSpec, check_spec, parse_sinks
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
 from ingestd.ledger import jobs
 from ingestd.protocol import control as c
@@ -122,6 +122,15 @@ def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[
     spec = JobSpec(
         describe=params.describe or settings["describe"],
         embed=params.embed or settings["embed"],
+        embed_text=params.embed_text or settings["embed_text"],
+        prompt=params.prompt,
+        max_tokens=params.max_tokens,
+        temperature=params.temperature,
+        seed=params.seed,
+        exact=bool(params.exact),
+        passes=params.passes,
+        device=params.device or settings["device"],
+        concurrency=params.concurrency if params.concurrency is not None else int(settings["concurrency"]),
         batch_size=params.batch_size if params.batch_size is not None else int(settings["batch_size"]),
         cooldown=params.cooldown or settings["cooldown"],
         workers=params.workers if params.workers is not None else int(settings["workers"]),
@@ -134,19 +143,24 @@ def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[
     check_spec(spec)
     sinks = parse_sinks(params.sinks if params.sinks is not None else settings["sinks"].split(","))
     notes = []
-    if params.sinks is None and spec.embed == "none" and any(sink.kind == "qdrant" for sink in sinks):
-        sinks = [sink for sink in sinks if sink.kind != "qdrant"]
+    if params.sinks is None and not _has_vectors(spec) and any(sink.kind in VECTOR_SINKS for sink in sinks):
+        sinks = [sink for sink in sinks if sink.kind not in VECTOR_SINKS]
         notes.append("without an embedding there is nothing to search: results go to the other sinks alone")
     _check_vectors(spec, sinks)
     return spec, sinks, notes
 
 
+def _has_vectors(spec: JobSpec) -> bool:
+    return spec.embed != "none" or spec.embed_text != "none"
+
+
 def _check_vectors(spec: JobSpec, sinks: list[SinkSpec]) -> None:
     """Raises ``Misconfigured`` for a store of vectors in a job that makes none."""
-    if spec.embed == "none" and any(sink.kind == "qdrant" for sink in sinks):
+    store = next((sink.name for sink in sinks if sink.kind in VECTOR_SINKS), None)
+    if store is not None and not _has_vectors(spec):
         raise Misconfigured(
             "a recipe without an embedding has no vectors to put into it",
-            operation="use", object="the sink qdrant",
+            operation="use", object=f"the sink {store}",
             remedy="Give --embed builtin, or leave --sink qdrant out", exit=EXIT_USAGE,
         )  # fmt: skip
 
@@ -190,14 +204,18 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     """A known job goes on: changed settings are stored, a new walk is owed, and it takes its turn."""
     s = verbs.supervisor
     old = row.spec
-    for kind, asked, stored in (("--describe", params.describe, old.describe), ("--embed", params.embed, old.embed)):
+    for key in STEP_FIELDS:
+        flag, asked, stored = "--" + key.replace("_", "-"), getattr(params, key), getattr(old, key)
         if asked is not None and asked != stored:
+            made = "without it" if stored in (None, False) else f"with {stored}"
             raise IngestError(
-                f"{kind} {asked} was asked, but the job was made with {stored}", operation="change",
-                object=f"the job {row.name}", remedy=f"Leave {kind} out, or give --name for a second job",
+                f"{flag} {asked} was asked, but the job was made {made}", operation="change",
+                object=f"the job {row.name}", remedy=f"Leave {flag} out, or give --name for a second job",
                 exit=EXIT_USAGE,
             )  # fmt: skip
     given = {
+        "device": params.device,
+        "concurrency": params.concurrency,
         "batch_size": params.batch_size,
         "cooldown": params.cooldown,
         "workers": params.workers,

@@ -234,7 +234,7 @@ class Verbs:
         rate = facts.tally.done / ended if ended else None
         return c.SummaryReply(
             self.describe(facts), rate, slow.contents, slow.attempts, slow.active_s, slow.phases,
-            slow.failures, slow.batches,
+            slow.failures, slow.batches, slow.odd,
         )  # fmt: skip
 
     async def handle_failed(self, params: c.Failed) -> c.FailedReply:

@@ -7,6 +7,8 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
+import msgspec
+
 from ingestd.jobs import ItemState, after_daemon_death, after_release, after_worker_death, move_item
 from ingestd.ledger.reader import join_path
 from ingestd.ledger.sql import sql
@@ -17,24 +19,29 @@ ALL_STEPS = 0
 """``failure.step_id`` for what concerns every step that the item still had (its file could not be decoded, say)."""
 
 
-def claim(db: sqlite3.Connection, job_id: int, batch_id: int, limit: int, now: int) -> list[Claimed]:
-    """Mark up to ``limit`` pending items of the lowest pass as running in ``batch_id``."""
-    lowest = db.execute(sql("lowest_pass"), {"job_id": job_id, "now": now}).fetchone()
-    if lowest is None:
-        return []
+def next_pass(db: sqlite3.Connection, job_id: int, now: int, *, alone: bool) -> int:
+    """The pass that a worker begun now is for: the lowest that has work, or that of the next suspect."""
+    row = db.execute(sql("suspect_pass" if alone else "lowest_pass"), {"job_id": job_id, "now": now}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def claim(
+    db: sqlite3.Connection, job_id: int, recipe: Recipe, batch_id: int, pass_: int, limit: int, now: int
+) -> list[Claimed]:
+    """Mark up to ``limit`` pending items of a pass as running in ``batch_id``; each is to do the steps of that pass."""
     rows = db.execute(
-        sql("claim"), {"job_id": job_id, "batch_id": batch_id, "pass": lowest[0], "limit": limit, "now": now}
+        sql("claim"), {"job_id": job_id, "batch_id": batch_id, "pass": pass_, "limit": limit, "now": now}
     ).fetchall()
-    return _claimed(db, sorted(rows), alone=False)
+    return _claimed(db, sorted(rows), recipe.mask_of(pass_), alone=False)
 
 
-def claim_suspect(db: sqlite3.Connection, job_id: int, batch_id: int) -> list[Claimed]:
-    """Mark one suspect as running, alone, in ``batch_id``."""
-    rows = db.execute(sql("claim_suspect"), {"job_id": job_id, "batch_id": batch_id}).fetchall()
-    return _claimed(db, rows, alone=True)
+def claim_suspect(db: sqlite3.Connection, job_id: int, recipe: Recipe, batch_id: int, pass_: int) -> list[Claimed]:
+    """Mark one suspect of a pass as running, alone, in ``batch_id``."""
+    rows = db.execute(sql("claim_suspect"), {"job_id": job_id, "batch_id": batch_id, "pass": pass_}).fetchall()
+    return _claimed(db, rows, recipe.mask_of(pass_), alone=True)
 
 
-def _claimed(db: sqlite3.Connection, rows: Sequence[tuple[int, ...]], *, alone: bool) -> list[Claimed]:
+def _claimed(db: sqlite3.Connection, rows: Sequence[tuple[int, ...]], mask: int, *, alone: bool) -> list[Claimed]:
     folders: dict[int, tuple[bytes, bytes]] = {}
     claimed = []
     for item, dir_id, name, size, mtime_ns, ctime_ns, inode, todo in rows:
@@ -42,18 +49,24 @@ def _claimed(db: sqlite3.Connection, rows: Sequence[tuple[int, ...]], *, alone: 
             folders[dir_id] = db.execute(sql("dir_path"), {"dir_id": dir_id}).fetchone()
         root, rel = folders[dir_id]
         path = join_path(root, rel, bytes(name))
-        claimed.append(Claimed(Work(item, path, Stat(size, mtime_ns, ctime_ns, inode), todo), alone))
+        claimed.append(Claimed(Work(item, path, Stat(size, mtime_ns, ctime_ns, inode), todo & mask), alone))
     return claimed
 
 
-def known_content(db: sqlite3.Connection, job_id: int, steps: dict[int, int], sha256: bytes) -> KnownContent:
-    """Look a hash up. ``steps`` maps step id to bit. Read-only."""
+def known_content(db: sqlite3.Connection, job_id: int, recipe: Recipe, sha256: bytes) -> KnownContent:
+    """Look a hash up. Read-only."""
     row = db.execute(sql("content_by_sha"), {"sha256": sha256}).fetchone()
     if row is None:
         return KnownContent(0, 0)
     done = _result_bits(db, job_id, row[0])
-    failed = _failure_bits(db, steps, row[0], done)
-    return KnownContent(done, failed)
+    failed = _failure_bits(db, {ident: bit for bit, ident in recipe.ids.items()}, row[0], done)
+    texts = {bit: text for bit in recipe.texts if (text := _text(db, job_id, row[0], bit)) is not None}
+    return KnownContent(done, failed, texts)
+
+
+def _text(db: sqlite3.Connection, job_id: int, content_id: int, bit: int) -> str | None:
+    row = db.execute(sql("step_text"), {"job_id": job_id, "content_id": content_id, "bit": bit}).fetchone()
+    return None if row is None else str(msgspec.json.decode(row[0], type=dict).get("description") or "")
 
 
 def _result_bits(db: sqlite3.Connection, job_id: int, content_id: int) -> int:

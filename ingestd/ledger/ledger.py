@@ -22,12 +22,12 @@ from ingestd.errors import Misconfigured, Unavailable
 from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger import aside
 from ingestd.ledger.reader import open_reader
-from ingestd.ledger.sql import schema
+from ingestd.ledger.sql import migration, schema
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 WAL_LIMIT: Final = 64 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a checkpoint: a burst should not occupy the disk for ever."""
 
@@ -67,6 +67,9 @@ def open_writer(path: Path, now_ms: int) -> tuple[sqlite3.Connection, list[str]]
         db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         if version == 0:
             _create(db)
+        elif version < SCHEMA_VERSION:
+            _migrate(db, version)
+            notes.append(f"the ledger was brought from schema {version} to {SCHEMA_VERSION}")
     except (sqlite3.OperationalError, OSError) as error:
         raise Misconfigured(
             getattr(error, "strerror", None) or str(error),
@@ -83,6 +86,12 @@ def _create(db: sqlite3.Connection) -> None:
     rows = ",".join(f"('{old}','{new}')" for old, new in moves)
     # executescript commits what is open, so the whole creation is one script: all of it or nothing.
     db.executescript(f"BEGIN;\n{schema()}\nINSERT INTO item_move(old, new) VALUES {rows};\nCOMMIT;")
+
+
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """Bring an older ledger to this version, a version at a time, each whole or not at all."""
+    for target in range(version + 1, SCHEMA_VERSION + 1):
+        db.executescript(f"BEGIN IMMEDIATE;\n{migration(target)};\nPRAGMA user_version = {target};\nCOMMIT;")
 
 
 class _Lane(ABC):

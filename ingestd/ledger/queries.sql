@@ -180,9 +180,13 @@ RETURNING id, dir_id, name, size, mtime_ns, ctime_ns, inode, todo;
 SELECT pass FROM item INDEXED BY item_claim WHERE state = 'pending' AND job_id = :job_id AND not_before <= :now
 ORDER BY pass LIMIT 1;
 
--- :claim_suspect One suspect, to be tried alone.
+-- :suspect_pass The pass of the suspect that is tried next.
+SELECT pass FROM item INDEXED BY item_suspect WHERE state = 'suspect' AND job_id = :job_id ORDER BY id LIMIT 1;
+
+-- :claim_suspect One suspect of a pass, to be tried alone.
 UPDATE item SET state = 'running', attempts = attempts + 1, batch_id = :batch_id
-WHERE id IN (SELECT id FROM item INDEXED BY item_suspect WHERE state = 'suspect' AND job_id = :job_id ORDER BY id LIMIT 1)
+WHERE id IN (SELECT id FROM item INDEXED BY item_suspect WHERE state = 'suspect' AND job_id = :job_id AND pass = :pass
+             ORDER BY id LIMIT 1)
 RETURNING id, dir_id, name, size, mtime_ns, ctime_ns, inode, todo;
 
 -- :dir_path The folder of an item.
@@ -190,6 +194,10 @@ SELECT root.path, dir.rel FROM dir JOIN root ON root.id = dir.root_id WHERE dir.
 
 -- :content_by_sha A content by its hash.
 SELECT id FROM content WHERE sha256 = :sha256;
+
+-- :step_text What a step of a job made of a content, if it is described already.
+SELECT body FROM job_step JOIN result ON result.content_id = :content_id AND result.step_id = job_step.step_id
+WHERE job_step.job_id = :job_id AND job_step.bit = :bit;
 
 -- :content_bits Which steps of a job have a result for a content.
 SELECT job_step.bit FROM job_step JOIN result ON result.content_id = :content_id AND result.step_id = job_step.step_id
@@ -324,6 +332,12 @@ SELECT count(*) FROM feed WHERE job_id = :job_id AND deleted = 0;
 -- :failures_by_kind Failed items of a job by the kind of their failure.
 SELECT failure.kind, count(DISTINCT item.id) FROM item INDEXED BY item_failed CROSS JOIN failure ON failure.item_id = item.id
 WHERE item.state = 'failed' AND item.job_id = :job_id GROUP BY failure.kind ORDER BY 2 DESC;
+
+-- :odd_by_flag A job's descriptions that are odd and kept all the same, by what is odd about them.
+SELECT result.odd, count(*)
+FROM job_step JOIN result INDEXED BY result_odd ON result.step_id = job_step.step_id AND result.odd IS NOT NULL
+JOIN feed ON feed.job_id = job_step.job_id AND feed.content_id = result.content_id AND feed.deleted = 0
+WHERE job_step.job_id = :job_id GROUP BY result.odd ORDER BY 2 DESC;
 
 -- :items_at Items with a given file name, to be compared with a whole path.
 SELECT item.id, item.job_id, item.state, item.attempts, item.size, item.mtime_ns, item.content_id, root.path, dir.rel, item.name

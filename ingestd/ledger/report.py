@@ -228,6 +228,7 @@ class SummaryFacts:
     phases: dict[str, c.PhaseTimes]
     failures: dict[str, int]
     batches: c.BatchTotals
+    odd: dict[str, int]
 
 
 def summary(db: sqlite3.Connection, job_id: int, now: int) -> SummaryFacts:
@@ -238,11 +239,13 @@ def summary(db: sqlite3.Connection, job_id: int, now: int) -> SummaryFacts:
         (attempts,) = db.execute(sql("attempts_total"), key).fetchone()
         *batches, lived_ms = db.execute(sql("batch_totals"), {**key, "now": now}).fetchone()
         failures = failures_by_kind(db, job_id)
+        odd = dict(db.execute(sql("odd_by_flag"), key).fetchall())
+        odd = dict(db.execute(sql("odd_by_flag"), key).fetchall())
         buckets: dict[str, list[tuple[int, int, float, float, float]]] = {}
         for phase, *values in db.execute(sql("timings"), key):
             buckets.setdefault(phase, []).append(tuple(values))
     phases = {phase: phase_times(rows) for phase, rows in buckets.items()}
-    return SummaryFacts(contents, attempts, lived_ms / 1000, phases, failures, c.BatchTotals(*batches))
+    return SummaryFacts(contents, attempts, lived_ms / 1000, phases, failures, c.BatchTotals(*batches), odd)
 
 
 def result_bytes(db: sqlite3.Connection, job_id: int) -> float:

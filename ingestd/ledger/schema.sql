@@ -1,4 +1,4 @@
--- The ledger, version 1. Narrow hot tables (item, feed, tally) lie apart from wide ones (result, failure), so that no
+-- The ledger, version 2. Narrow hot tables (item, feed, tally) lie apart from wide ones (result, failure), so that no
 -- scan touches a vector or a text. Later versions may add columns and tables; none may rebuild item, content, result
 -- or feed. Times are Unix milliseconds unless the name says otherwise. Paths are BLOBs: the bytes the file system holds.
 
@@ -158,8 +158,11 @@ CREATE TABLE result (
   vector      BLOB,                 -- little-endian float32, L2-normalised
   batch_id    INTEGER,
   at          INTEGER NOT NULL,
+  odd         TEXT GENERATED ALWAYS AS (CASE WHEN json_valid(body) THEN json_extract(body, '$.odd') END) VIRTUAL,  -- since 2:
+                                    -- what is odd about a description that is kept all the same: empty, cut, loop
   PRIMARY KEY (content_id, step_id)
 ) STRICT;
+CREATE INDEX result_odd ON result(step_id, content_id) WHERE odd IS NOT NULL;
 
 CREATE TABLE failure (              -- the newest failure of an item at a step; step_id 0 = all steps it still had
   item_id     INTEGER NOT NULL REFERENCES item(id) ON DELETE CASCADE,
@@ -247,4 +250,4 @@ CREATE TRIGGER item_moved AFTER UPDATE OF state ON item WHEN OLD.state <> NEW.st
   WHERE job_id = NEW.job_id;
 END;
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

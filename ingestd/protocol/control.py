@@ -79,7 +79,8 @@ class Start(Params):
     ``sources`` are absolute paths; or ``list_file``, the absolute path of a file list spooled into the state folder
     (newline separated, NUL when its name ends in ``.nul``) with ``list_sha256``. A field left out (None) was not given
     by hand and is not compared with what a known job has. ``cooldown``: seconds as text, or ``auto``. ``sinks``:
-    ``qdrant``, ``jsonl`` or ``jsonl:/absolute/file``.
+    ``qdrant``, ``qdrant:URL``, ``jsonl`` or ``jsonl:/absolute/file``. ``describe``, ``embed`` and ``embed_text`` name
+    models; a folder by its absolute path.
     """
 
     sources: list[str | PathB64] = []
@@ -96,6 +97,15 @@ class Start(Params):
     exclude: list[str] | None = None
     sinks: list[str] | None = None
     actor: str = ""
+    embed_text: str | None = None
+    prompt: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    exact: bool | None = None
+    passes: int | None = None
+    device: str | None = None
+    concurrency: int | None = None
 
 
 class StartReply(Reply):
@@ -193,7 +203,10 @@ class BatchTotals(Reply):
 
 
 class SummaryReply(Reply):
-    """``success_rate`` = done / (done + failed), None before the first; ``active_s`` = time that workers lived."""
+    """``success_rate`` = done / (done + failed), None before the first; ``active_s`` = time that workers lived.
+
+    ``odd`` counts descriptions that stayed odd and are kept: ``empty``, ``cut`` by the token limit, ``loop``.
+    """
 
     job: JobStatus
     success_rate: float | None
@@ -203,6 +216,7 @@ class SummaryReply(Reply):
     phases: dict[str, PhaseTimes]
     failures: dict[str, int]
     batches: BatchTotals
+    odd: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Failed(Params):

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class WorkerHandle:
-    """The process behind a ``WorkerView``, and what it reported of itself. ``batch`` is its row in the ledger."""
+    """The process behind a ``WorkerView``, and what it reported of itself. ``batch`` is its row in the ledger.
+
+    ``pass_`` is the pass that it is for: it loads the models of that pass alone and is given no other items.
+    """
 
     job: int
     batch: int | None = None
+    pass_: int = 0
     child: Child | None = None
     usage: work.Usage | None = None
     killed: bool = False
@@ -36,14 +40,17 @@ class Crew:
         self._supervisor = supervisor
         self.handles: dict[int, WorkerHandle] = {}
 
-    def spawn(self, worker: int, job: int) -> None:
+    def spawn(self, worker: int, job: int, *, alone: bool) -> None:
         """Begin a batch: its row first, then its process."""
         handle = self.handles[worker] = WorkerHandle(job)
         now = self._supervisor.clocks.wall_ms()
-        future = self._supervisor.ledger.write(lambda db: jobs.begin_batch(db, job, self._supervisor.epoch, now))
 
-        def begun(batch: int) -> None:
-            handle.batch = batch
+        def change(db: sqlite3.Connection) -> tuple[int, int]:
+            return jobs.begin_batch(db, job, self._supervisor.epoch, now), items.next_pass(db, job, now, alone=alone)
+
+        def begun(value: tuple[int, int]) -> None:
+            handle.batch, handle.pass_ = value
+            batch = handle.batch
             if handle.killed:
                 self._supervisor.post(w.WorkerGone(worker, True, "", "it was not needed any more"))
                 return
@@ -54,10 +61,10 @@ class Crew:
                 lambda said: self._said(worker, said),
                 lambda end: self._ended(worker, end),
             )
-            steps = [row.step for row in self._supervisor.steps[job]]
+            steps = [row.step for row in self._supervisor.steps[job] if row.step.pass_ == handle.pass_]
             handle.child.send(work.WorkerSetup(steps, self._supervisor.machine(job)))
 
-        self._supervisor.then(future, begun)
+        self._supervisor.then(self._supervisor.ledger.write(change), begun)
 
     def _said(self, worker: int, said: Any) -> None:
         handle = self.handles[worker]
@@ -116,8 +123,8 @@ class Crew:
     def lookup(self, command: w.Lookup) -> None:
         """Ask what the ledger knows of a hash; the answer comes as ``Looked``."""
         job = self._supervisor.view.workers[command.worker].job
-        bits = {ident: bit for bit, ident in self._supervisor.recipes[job].ids.items()}
-        future = self._supervisor.ledger.read(lambda db: items.known_content(db, job, bits, command.sha256))
+        recipe = self._supervisor.recipes[job]
+        future = self._supervisor.ledger.read(lambda db: items.known_content(db, job, recipe, command.sha256))
         self._supervisor.then(future, lambda known: w.Looked(command.worker, command.item, known))
 
     def store(self, command: w.Store) -> None:
@@ -127,7 +134,7 @@ class Crew:
         for worker, outcome in command.outcomes:
             by_worker[worker].append(outcome)
         batches = {worker: self.handles[worker].batch or 0 for worker in by_worker}
-        claims = [(claim, self.handles[claim.worker].batch or 0) for claim in command.claims]
+        claims = [(claim, self.handles[claim.worker]) for claim in command.claims]
 
         def change(db: sqlite3.Connection) -> tuple[dict[int, list[Committed]], dict[int, list[Claimed]], Tally]:
             committed = {
@@ -135,10 +142,10 @@ class Crew:
                 for worker, outcomes in by_worker.items()
             }
             claimed = {
-                claim.worker: items.claim_suspect(db, job, batch)
+                claim.worker: items.claim_suspect(db, job, recipe, by.batch or 0, by.pass_)
                 if claim.alone
-                else items.claim(db, job, batch, claim.limit, now)
-                for claim, batch in claims
+                else items.claim(db, job, recipe, by.batch or 0, by.pass_, claim.limit, now)
+                for claim, by in claims
             }
             return committed, claimed, jobs.tally(db, job)
 

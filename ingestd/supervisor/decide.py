@@ -198,7 +198,7 @@ def _looked(view: View, event: w.Looked, now: float) -> list[w.Command]:
     left = flight.todo & ~answered
     if left:
         flight.state = "going"
-        return [w.Send(event.worker, Verdict(event.item, "go", left))]
+        return [w.Send(event.worker, Verdict(event.item, "go", left, event.known.texts))]
     commands = [_reuse(view, event.worker, flight, now)]
     waiting = view.holders.pop(flight.sha256, [])
     for worker, item in waiting:
@@ -253,6 +253,7 @@ def _stored(view: View, event: w.Stored, now: float) -> list[w.Command]:
         if worker is None:
             continue  # it died while the claim was under way; GiveBack follows the claim and takes the items back
         worker.claiming = False
+        worker.dry = not claims and (event.tally.suspect if worker.alone else event.tally.pending) > 0
         for claimed in claims:
             work = claimed.work
             if old := worker.window.get(work.item):  # it vanished and came back while it was in this very window

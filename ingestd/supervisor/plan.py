@@ -176,7 +176,7 @@ def _spawn(view: View, job: JobView, now: float) -> list[w.Command]:
         view.workers[worker.id] = worker
         workers.append(worker)
         hungry += not alone
-        commands.append(w.Spawn(worker.id, job.id))
+        commands.append(w.Spawn(worker.id, job.id, alone))
     return commands
 
 
@@ -189,7 +189,7 @@ def _finish_batch(job: JobView, worker: WorkerView, now: float) -> list[w.Comman
     if worker.state != "ready" or worker.claiming or worker.window:
         return []
     waiting = job.tally.suspect if worker.alone else job.tally.pending
-    if worker.given < job.batch_size and (waiting > 0 or (_more_may_come(job) and not worker.alone)):
+    if not worker.dry and worker.given < job.batch_size and (waiting > 0 or (_more_may_come(job) and not worker.alone)):
         return []
     worker.state, worker.since = "finishing", now
     return [w.Send(worker.id, Finish())]
@@ -284,7 +284,7 @@ def _commits(view: View, now: float) -> list[w.Command]:
         if worker.state != "ready" or worker.claiming or job.status != "running" or view.closing:
             continue
         room = min(worker.size - len(worker.window) + buffered.get(worker.id, 0), job.batch_size - worker.given)
-        waiting = job.tally.suspect if worker.alone else job.tally.pending
+        waiting = 0 if worker.dry else job.tally.suspect if worker.alone else job.tally.pending
         # A quarter of a window is kept as the worker's reserve while the commit and the claim are under way.
         starving = worker.unsettled <= worker.size // 4
         if room > 0 and waiting > 0 and (full or starving):

@@ -7,16 +7,22 @@ from pathlib import Path
 
 import msgspec
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import DESCRIBE_FIELDS, JobSpec, SinkSpec
 from ingestd.protocol.work import Step, StepRequest
 
 
 def requests_of(spec: JobSpec) -> list[StepRequest]:
     """The steps that a recipe asks for; every recipe includes ``meta``, and bits follow this order."""
+    exact: dict[str, object] = {"exact": True} if spec.exact else {}
+    words = {key: value for key in DESCRIBE_FIELDS if (value := getattr(spec, key)) is not None}
     requests = [StepRequest("meta", "meta")]
     requests += [
-        StepRequest(kind, model)
-        for kind, model in (("embed", spec.embed), ("describe", spec.describe))
+        StepRequest(kind, model, settings)
+        for kind, model, settings in (
+            ("embed", spec.embed, exact),
+            ("describe", spec.describe, exact | words),
+            ("embed_text", spec.embed_text, exact),
+        )
         if model != "none"
     ]
     return requests
@@ -26,11 +32,11 @@ def passes_and_bits(spec: JobSpec, steps: list[Step]) -> list[Step]:
     """Give resolved steps their places.
 
     A describing model other than ``builtin`` beside an embedder makes two passes, embeddings first: search works
-    after an hour, captions come over the days.
+    after an hour, captions come over the days. What reads descriptions goes with them.
     """
-    two = spec.embed != "none" and spec.describe not in ("builtin", "none")
+    two = spec.embed != "none" and spec.describe not in ("builtin", "none") if spec.passes is None else spec.passes == 2
     return [
-        msgspec.structs.replace(step, bit=bit, pass_=int(two and step.kind == "describe"))
+        msgspec.structs.replace(step, bit=bit, pass_=int(two and step.kind in ("describe", "embed_text")))
         for bit, step in enumerate(steps)
     ]
 
@@ -44,6 +50,11 @@ def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step]) -> str
         return str(folder / "items.jsonl")
     # A store's name tells which vectors it holds, which is not known before the models are resolved.
     return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}" if steps else folder)
+
+
+def store_name(job: str, steps: list[Step]) -> str:
+    """The collection that a job has on a server unless its user names one."""
+    return f"{job}-{vector_fingerprint(steps)}"
 
 
 def vector_fingerprint(steps: list[Step]) -> str:

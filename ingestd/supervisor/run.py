@@ -234,8 +234,8 @@ class Supervisor:
                 self.walks.start(job)
             case w.EndWalk(job, at_once):
                 self.walks.end(job, at_once=at_once)
-            case w.Spawn(worker, job):
-                self.crew.spawn(worker, job)
+            case w.Spawn(worker, job, alone):
+                self.crew.spawn(worker, job, alone=alone)
             case w.Send(worker, message):
                 self.crew.tell(worker, message)
             case w.Kill(worker, reason):
@@ -329,7 +329,7 @@ class Supervisor:
         known = tally.done + tally.failed >= AFTER_ITEMS and not view.walking and not view.rescan
         if job in self.estimates or not known or view.status != "running":
             return
-        sinks = [sink.kind for sink in self.rows[job].sinks]
+        sinks = [sink.kind for sink in self.rows[job].sinks if sink.kind != "qdrant-server"]
         free = free_bytes(self.places.state)
 
         def weighed(size: float) -> w.Event | None:

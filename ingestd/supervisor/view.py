@@ -32,7 +32,10 @@ class Flight:
 
 @dataclass(slots=True)
 class WorkerView:
-    """One worker process. ``given`` counts the items of this batch; ``alone``: it takes suspects, one at a time."""
+    """One worker process. ``given`` counts the items of this batch; ``alone``: it takes suspects, one at a time.
+
+    ``dry``: what is left to do belongs to another pass, so to another worker.
+    """
 
     id: int
     job: int
@@ -42,6 +45,7 @@ class WorkerView:
     model_batch: int = 1
     given: int = 0
     claiming: bool = False
+    dry: bool = False
     window: dict[int, Flight] = field(default_factory=dict)
     since: float = 0.0
 

@@ -233,6 +233,7 @@ class EndWalk:
 class Spawn:
     worker: int
     job: int
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

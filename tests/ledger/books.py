@@ -85,7 +85,14 @@ class Books:
     # ---------------------------------------------------------------------------------------------- the daemon's part
 
     def claim(self, limit: int = 100, batch: int | None = None, job: int | None = None) -> list[Claimed]:
-        return items.claim(self.db, job or self.job, batch or self.batch, limit, self.now)
+        """Of the lowest pass, as a worker that is begun now."""
+        job = job or self.job
+        pass_ = items.next_pass(self.db, job, self.now, alone=False)
+        return items.claim(self.db, job, self.recipe(job), batch or self.batch, pass_, limit, self.now)
+
+    def claim_suspect(self, batch: int) -> list[Claimed]:
+        pass_ = items.next_pass(self.db, self.job, self.now, alone=True)
+        return items.claim_suspect(self.db, self.job, self.recipe(), batch, pass_)
 
     def commit(self, *outcomes: Outcome, batch: int | None = None, job: int | None = None) -> list[Committed]:
         job = job or self.job

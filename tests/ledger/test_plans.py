@@ -19,6 +19,8 @@ INDEXES = {
     "claim": "item_claim (job_id=? AND pass=? AND not_before<?)",
     "lowest_pass": "item_claim (job_id=?)",
     "claim_suspect": "item_suspect (job_id=?)",
+    "suspect_pass": "item_suspect (job_id=?)",
+    "odd_by_flag": "result_odd (step_id=?)",
     "stranded": "item_running (job_id=?)",
     "batch_flights": "item_running (job_id=? AND batch_id=?)",
     "failed_page": "item_failed (job_id=? AND id>?)",

@@ -64,8 +64,7 @@ def test_a_vanished_content_is_deleted_and_its_return_costs_nothing(b: Books) ->
     assert b.counts() == [(0, 0)] * 3
     b.edited(item, 1)
     assert b.feed()[sha("A")][1] == 0
-    bits = {ident: bit for bit, ident in b.recipe().ids.items()}
-    assert items.known_content(b.db, b.job, bits, sha("A")).done == ALL
+    assert items.known_content(b.db, b.job, b.recipe(), sha("A")).done == ALL
     assert b.run(item, "A", 0).state == "done"
 
 
@@ -191,7 +190,7 @@ class Years(RuleBasedStateMachine):
 
     @rule()
     def suspect_claimed(self) -> None:
-        items.claim_suspect(self.b.db, self.b.job, self.b.batch)
+        self.b.claim_suspect(self.b.batch)
 
     @precondition(lambda self: self.items("running"))
     @rule(

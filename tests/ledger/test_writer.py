@@ -125,6 +125,45 @@ def test_a_newer_ledger_is_refused_and_not_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def shape(db: sqlite3.Connection) -> dict[str, object]:
+    """Tables with their columns, indexes, triggers: what two ledgers of one version have in common."""
+    names = db.execute("SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    columns = {
+        name: sorted(row[1:4] + row[5:] for row in db.execute(f"PRAGMA table_xinfo({name})")) for _, name in names
+    }
+    indexes = {
+        name: [row[1:] for row in db.execute(f"PRAGMA index_xinfo({name})")] for kind, name in names if kind == "index"
+    }
+    return {"names": sorted(names), "columns": columns, "indexes": indexes}
+
+
+def test_an_older_ledger_is_brought_up_in_place(tmp_path: Path) -> None:
+    """Its rows stay, it becomes what a new ledger is, and that happens once."""
+    path = tmp_path / "ledger.db"
+    old = sqlite3.connect(path)
+    old.executescript((Path(__file__).parent / "schema-1.sql").read_text())
+    old.executescript("""
+        INSERT INTO content(id, sha256, bytes) VALUES (1, x'01', 9), (2, x'02', 9);
+        INSERT INTO step(id, kind, fingerprint, spec, provenance) VALUES (1, 'describe', 'f', '{}', '{}');
+        INSERT INTO result(content_id, step_id, body, at)
+        VALUES (1, 1, '{"description":"a a a","odd":"loop"}', 5), (2, 1, 'no JSON', 5);
+    """)
+    old.close()
+    db, notes = open_writer(path, 1)
+    assert "from schema 1 to" in " ".join(notes)
+    assert db.execute("SELECT content_id, odd, body FROM result ORDER BY 1").fetchall() == [
+        (1, "loop", '{"description":"a a a","odd":"loop"}'),
+        (2, None, "no JSON"),
+    ]
+    new, _ = open_writer(tmp_path / "new.db", 1)
+    assert shape(db) == shape(new)
+    for each in (db, new):
+        each.close()
+    db, notes = open_writer(path, 2)
+    assert notes == []
+    db.close()
+
+
 FULL_DISK = """
 import asyncio, os, sys
 from pathlib import Path

@@ -55,6 +55,7 @@ class Worker:
 class Handle:
     job: int
     batch: int | None = None
+    pass_: int = 0
     killed: bool = False
 
 

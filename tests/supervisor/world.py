@@ -206,8 +206,8 @@ class World(Family):
             case w.EndWalk(job):
                 if walk := self.walks.get(job):
                     walk.interrupted = True
-            case w.Spawn(worker, job):
-                self._spawn(worker, job)
+            case w.Spawn(worker, job, alone):
+                self._spawn(worker, job, alone)
             case w.Send(worker, message):
                 self._tell(worker, message)
             case w.Kill(worker, _):
@@ -216,9 +216,8 @@ class World(Family):
                     self.mailbox.append(w.WorkerGone(worker, False, "", "killed"))
             case w.Lookup(worker, item, sha256):
                 job = self.view.workers[worker].job
-                bits = {ident: bit for bit, ident in self.recipe(job).ids.items()}
                 self.reader.append((
-                    lambda: items.known_content(self.db, job, bits, sha256),
+                    lambda: items.known_content(self.db, job, self.recipe(job), sha256),
                     lambda known: self.mailbox.append(w.Looked(worker, item, known)),
                 ))  # fmt: skip
             case w.Store():
@@ -247,18 +246,22 @@ class World(Family):
 
         self.write(lambda: scans.begin(self.db, job, self.ms), begun)
 
-    def _spawn(self, worker: int, job: int) -> None:
+    def _spawn(self, worker: int, job: int, alone: bool) -> None:
         assert self.view.jobs[job].status == "running"
         handle = self.handles[worker] = Handle(job)
 
-        def begun(batch: int) -> None:
-            handle.batch = batch
+        def change() -> tuple[int, int]:
+            pass_ = items.next_pass(self.db, job, self.ms, alone=alone)
+            return jobs.begin_batch(self.db, job, self.epoch, self.ms), pass_
+
+        def begun(value: tuple[int, int]) -> None:
+            handle.batch, handle.pass_ = value
             if handle.killed:
                 self.mailbox.append(w.WorkerGone(worker, True, "", "not needed"))
             else:
                 self.workers[worker] = Worker(job)
 
-        self.write(lambda: jobs.begin_batch(self.db, job, self.epoch, self.ms), begun)
+        self.write(change, begun)
 
     def _tell(self, ident: int, message: Any) -> None:
         worker = self.workers.get(ident)
@@ -307,7 +310,7 @@ class World(Family):
         for worker, outcome in command.outcomes:
             by_worker[worker].append(outcome)
         batches = {worker: self.handles[worker].batch or 0 for worker in by_worker}
-        claims = [(claim, self.handles[claim.worker].batch or 0) for claim in command.claims]
+        claims = [(claim, self.handles[claim.worker]) for claim in command.claims]
         for claim in command.claims:
             asking = self.view.workers[claim.worker]
             assert asking.state == "ready", f"a claim for a worker that is {asking.state}"
@@ -322,10 +325,10 @@ class World(Family):
                 for worker, outcomes in by_worker.items()
             }
             claimed = {
-                claim.worker: items.claim_suspect(self.db, job, batch)
+                claim.worker: items.claim_suspect(self.db, job, recipe, by.batch or 0, by.pass_)
                 if claim.alone
-                else items.claim(self.db, job, batch, claim.limit, self.ms)
-                for claim, batch in claims
+                else items.claim(self.db, job, recipe, by.batch or 0, by.pass_, claim.limit, self.ms)
+                for claim, by in claims
             }
             return committed, claimed, jobs.tally(self.db, job)
 

@@ -50,6 +50,13 @@ def summary_lines(reply: dict[str, Any]) -> list[str]:
     if reply["failures"]:
         kinds = sorted(reply["failures"].items(), key=lambda pair: -pair[1])
         row("failures", ", ".join(f"{number(count)} {clean(kind)}" for kind, count in kinds))
+    if reply["odd"]:
+        words = {"cut": "cut by the token limit", "loop": "going in circles"}
+        kinds = sorted(reply["odd"].items(), key=lambda pair: -pair[1])
+        row(
+            "odd",
+            "descriptions " + ", ".join(f"{clean(words.get(kind, kind))} {number(count)}" for kind, count in kinds),
+        )
     died = f" ({number(batches['died'])} died)" if batches["died"] else ""
     row("batches", f"{number(batches['count'])}{died}, {duration(batches['load_ms_mean'] / 1000)} to load, on average")
     row("memory", f"{size(batches['peak_bytes'])} in the largest worker")

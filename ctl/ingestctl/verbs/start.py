@@ -44,8 +44,40 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
         "-0", dest="nul", action="store_true", help="paths on stdin end with NUL, as find -print0 writes"
     )
     parser.add_argument("--name", type=argument.name, help="the job's name (default: from the sources)")
-    parser.add_argument("--describe", type=argument.model, metavar="MODEL", help="builtin, none, or a model's name")
-    parser.add_argument("--embed", type=argument.model, metavar="MODEL", help="builtin, none, or a model's name")
+    parser.add_argument(
+        "--describe",
+        type=argument.model,
+        metavar="MODEL",
+        help="builtin, none, smolvlm, smolvlm2:500m, a hub id, a folder, or openai:URL#model (default: builtin)",
+    )
+    parser.add_argument(
+        "--embed",
+        type=argument.model,
+        metavar="MODEL",
+        help="builtin, none, siglip2, clip, a hub id, or a folder (default: builtin)",
+    )
+    parser.add_argument(
+        "--embed-text",
+        type=argument.model,
+        metavar="MODEL",
+        help="make a vector of each description too: builtin, a hub id, or a folder (default: none)",
+    )
+    parser.add_argument("--prompt", metavar="TEXT", help="what the describing model is asked about each photo")
+    parser.add_argument("--max-tokens", type=number, metavar="N", help="the longest description")
+    parser.add_argument(
+        "--temperature", type=argument.temperature, metavar="T", help="0 says the likeliest; more, more freely (0 to 2)"
+    )
+    parser.add_argument("--seed", type=argument.seed, metavar="N", help="where the dice of a temperature begin")
+    parser.add_argument(
+        "--exact", action="store_true", default=None, help="full decoding and 32-bit arithmetic: slower"
+    )
+    parser.add_argument(
+        "--passes", type=number, metavar="N", help="2: embed everything first, then describe; 1: each photo whole"
+    )
+    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument(
+        "--concurrency", type=number, metavar="N", help="requests that an openai: endpoint gets at once (default: 4)"
+    )
     parser.add_argument("--batch-size", type=number, metavar="N", help="items per worker process")
     parser.add_argument(
         "--cooldown", type=argument.cooldown, metavar="S", help="seconds between worker processes, or auto"
@@ -67,7 +99,11 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
         help="no files or folders like this (a folder: NAME/); may be repeated",
     )
     parser.add_argument(
-        "--sink", action="append", metavar="SINK", help="qdrant, jsonl or jsonl:FILE; may be repeated (default: both)"
+        "--sink",
+        action="append",
+        metavar="SINK",
+        help="qdrant (in the state folder), qdrant:URL of a server, jsonl or jsonl:FILE; may be repeated"
+        " (default: qdrant and jsonl)",
     )
     parser.add_argument("--follow", action="store_true", help="show progress until the job rests, exit with its result")
 
@@ -76,9 +112,9 @@ def start(args: argparse.Namespace) -> int:
     if not args.sources:
         return _only_the_daemon(args)
     params: dict[str, Any] = {
-        key: getattr(args, key) for key in ("name", "describe", "embed", "batch_size", "cooldown", "workers", "limit")
+        key: value for key, value in vars(args).items() if key not in ("sources", "nul", "sink", "follow", "color")
     }
-    params |= {"include": args.include, "exclude": args.exclude, "actor": actor()}
+    params["actor"] = actor()
     params["sinks"] = None if args.sink is None else [argument.sink(sink) for sink in args.sink]
     params |= _sources(args)
     # A request that cannot be sent should not leave a daemon behind.
@@ -142,7 +178,7 @@ def _have_daemon() -> bool:
 
 
 def _only_the_daemon(args: argparse.Namespace) -> int:
-    given = [key for key, value in vars(args).items() if key not in ("sources", "color") and value]
+    given = [key for key, value in vars(args).items() if key not in ("sources", "color") and value not in (None, False)]
     if given:
         raise rpc.usage(
             "there is no source",
