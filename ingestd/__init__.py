@@ -4,8 +4,9 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
 
 ====================  ==========================================================================================
 0 words               ``errors`` (kinds that decide), ``paths`` (where things lie), ``jobs`` (the state tables),
-                      ``protocol`` (``wire`` framing; ``control`` and ``status``: client⇄daemon; ``work``:
-                      daemon⇄children)
+                      ``qdrant_url`` (a server's address as it is typed),
+                      ``qdrant_url`` and ``endpoint_url`` (addresses as a person types them), ``protocol``
+                      (``wire`` framing; ``control`` and ``status``: client⇄daemon; ``work``: daemon⇄children)
 1 policy, pure        ``config``, ``rows`` (the ledger's rows as plain data), ``supervisor``'s ``view`` (what is known),
                       ``words`` (events and commands), ``decide`` and ``plan`` (what follows), ``preflight``, ``pace``,
                       ``recipes``: no clock, no OS, no I/O

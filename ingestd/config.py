@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ingestd import qdrant_url
 from ingestd.errors import EXIT_USAGE, Misconfigured
 
 SINK_KINDS: Final = ("qdrant", "jsonl")
@@ -194,9 +195,7 @@ def parse_sinks(texts: list[str]) -> list[SinkSpec]:
         if kind not in SINK_KINDS:
             raise _bad_sink(text, f"there is no sink of the kind '{kind}'")
         if kind == "qdrant" and place:
-            from ingestd.qdrant_url import check_url
-
-            check_url(place)
+            qdrant_url.parse(place)
             spec = SinkSpec(text, "qdrant-server", place)
         elif place and not place.startswith("/"):
             raise _bad_sink(text, "its place is not absolute")

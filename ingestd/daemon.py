@@ -113,7 +113,7 @@ async def _serve(places: Places, settings: Settings, log: FilteringBoundLogger) 
             if ledger.trouble:
                 raise _full(places, ledger.trouble)
         epoch = begun.result()
-        supervisor = Supervisor(ledger, places, clocks, log, epoch)
+        supervisor = Supervisor(ledger, places, clocks, log, epoch, settings)
         await supervisor.load()
         log.info("started", pid=pid, version=__version__, state=str(places.state), epoch=epoch)
         await _conduct(supervisor, settings, places.socket, log)

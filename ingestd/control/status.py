@@ -88,12 +88,17 @@ def phase_of(view: JobView, live: Supervisor) -> str:
     if view.status != "running":
         return "winding down" if workers else view.status
     if not view.resolved:
-        return "resolving models"
+        return _fetching(*view.fetching) if view.fetching else "resolving models"
     if any(worker.state == "ready" and worker.window for worker in workers):
         return "scanning and working" if view.walking else "working"
     if any(worker.state == "starting" for worker in workers):
         return "loading models"
     return "scanning" if view.walking else "delivering" if view.lagging else "working"
+
+
+def _fetching(model: str, done: int, total: int) -> str:
+    of = f" of {total / 1e6:,.0f}" if total else ""
+    return f"fetching {model}: {done / 1e6:,.0f}{of} MB"
 
 
 def _phase_at_rest(facts: JobFacts) -> str:

@@ -294,18 +294,22 @@ class RetryReply(Reply):
 
 
 class Search(Params):
-    """``job`` narrows to one job; ``path`` to a folder; ``since``/``until``: RFC 3339 dates, compared with taken_at."""
+    """For ``text``, or for what looks like the image file ``like``.
 
-    text: str
+    ``job`` narrows to one job; ``path`` to a folder; ``since``/``until``: RFC 3339 dates, compared with taken_at.
+    """
+
+    text: str = ""
     n: int = 10
     job: str | None = None
     path: str | PathB64 | None = None
     since: str | None = None
     until: str | None = None
+    like: str | PathB64 | None = None
 
 
 class SearchHit(Reply):
-    """``score`` is cosine similarity. ``paths`` holds at most 100, ``paths_total`` counts all."""
+    """``score``: see ``SearchGroup.order``. ``paths`` holds at most 100, ``paths_total`` counts all."""
 
     score: float
     path: str
@@ -318,12 +322,16 @@ class SearchHit(Reply):
 
 
 class SearchGroup(Reply):
-    """Hits of jobs whose vectors come from one encoder, best first. ``lag``: changes not yet searchable."""
+    """Hits of jobs whose vectors come from the same encoders, best first. ``lag``: changes not yet searchable.
+
+    ``order`` says what ``score`` is: ``cosine`` similarity, or the sum of a ``rank fusion`` of several vectors.
+    """
 
     jobs: list[str]
     model: str
     hits: list[SearchHit]
     lag: int
+    order: str = "cosine"
 
 
 class SearchReply(Reply):

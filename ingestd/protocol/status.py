@@ -95,9 +95,9 @@ class LastFailure(Reply):
 class JobStatus(Reply):
     """Everything ``status`` shows of one job.
 
-    ``phase`` is what happens now in words (``resolving models``, ``loading models``, ``working``, ``scanning``,
-    ``delivering``, or the status). ``reason`` says why nothing runs if nothing runs. ``percent`` is None until
-    something is found; ``so_far`` is true until a scan has ended, when the total may still grow.
+    ``phase`` is what happens now in words (``resolving models``, ``fetching …``, ``loading models``, ``working``,
+    ``scanning``, ``delivering``, or the status). ``reason`` says why nothing runs if nothing runs. ``percent`` is None
+    until something is found; ``so_far`` is true until a scan has ended, when the total may still grow.
     """
 
     id: int

@@ -381,8 +381,10 @@ FromWalker = Hello | RootsResolved | Listing | ScanEnd | Fatal
 class SinkSetup(Message):
     """daemon → sink: whose feed to follow, where to put it, and how far it had got.
 
-    ``ledger`` is opened read-only. ``place`` is a file or a folder, by the sink's kind. ``seq`` and ``token`` are the
-    stored cursor (0 and ``""`` for a new sink). ``feed_seq`` is the newest seq at this moment.
+    ``ledger`` is opened read-only. ``place`` is a file, a folder or a URL, by the sink's kind. ``seq`` and ``token``
+    are the stored cursor (0 and ``""`` for a new sink). ``feed_seq`` is the newest seq at this moment.
+    ``store`` is the collection's name on a server unless the place names one; ``key_file`` is where the server's key
+    lies, empty when it is in the environment or there is none.
     """
 
     job_id: int
@@ -395,6 +397,8 @@ class SinkSetup(Message):
     seq: int
     token: str
     feed_seq: int
+    store: str = ""
+    key_file: str = ""
 
 
 class Grown(Message):

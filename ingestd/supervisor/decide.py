@@ -43,10 +43,16 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
             view.closing = True
         case w.Resolved(job_id):
             if found := view.jobs.get(job_id):
-                found.resolved, found.probing, found.ending_probe = True, False, False
+                found.resolved, found.probing, found.ending_probe, found.fetching = True, False, False, None
+        case w.Fetched(job_id, model, done, total):
+            if (found := view.jobs.get(job_id)) and found.probing:
+                if found.fetching is None or (model, done) != found.fetching[:2]:
+                    found.probing_since = now  # its deadline is for standing still
+                found.fetching = (model, done, total) if done < total or not total else None
         case w.ProbeFailed(job_id, kind, reason):
             if found := view.jobs.get(job_id):
                 found.probing = found.ending_probe = False
+                found.fetching = None
                 if kind != "ended":  # we ended it ourselves, for a pause
                     commands += _fault(view, found, kind, reason, now)
         case w.DiskShort(job_id, reason) | w.SourceLost(job_id, reason):

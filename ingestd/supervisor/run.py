@@ -19,6 +19,7 @@ import anyio
 from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
+from ingestd.config import Settings
 from ingestd.host.clocks import Clocks
 from ingestd.host.disk import free_bytes
 from ingestd.ledger import jobfiles, jobs, report
@@ -59,6 +60,7 @@ class Supervisor:
     clocks: Clocks
     log: FilteringBoundLogger
     epoch: int
+    settings: Settings
     view: View = field(default_factory=View)
     rows: dict[int, JobRow] = field(default_factory=dict)
     steps: dict[int, list[StepRow]] = field(default_factory=dict)
@@ -297,6 +299,8 @@ class Supervisor:
                 steps = passes_and_bits(spec, said.steps)
                 future = self.ledger.write(lambda db: jobs.resolve(db, job, steps, said.provenance))
                 self.then(future, lambda rows: self._resolved(job, rows))
+            elif isinstance(said, work.Fetching):
+                self.post(w.Fetched(job, said.model, said.done, said.total))
 
         def ended(ending: Ending) -> None:
             self.probes.pop(job, None)
@@ -312,8 +316,16 @@ class Supervisor:
         self.probes[job] = child
 
     def machine(self, job: int | None = None) -> work.Machine:
-        """What the models of a job may use; without one, of queries."""
-        return work.Machine(str(self.places.state / "scratch" / "models"))
+        """What the models of a job may use; without one, those of queries."""
+        device = self.rows[job].spec.device if job in self.rows else self.settings["device"]
+        concurrency = self.rows[job].spec.concurrency if job in self.rows else int(self.settings["concurrency"])
+        return work.Machine(
+            str(self.places.state / "scratch" / "models"),
+            device=device,
+            concurrency=concurrency,
+            key_file=self.settings["endpoint_key_file"],
+            open_http=self.settings["endpoint_open_http"] == "yes",
+        )
 
     def _resolved(self, job: int, rows: list[StepRow]) -> w.Event:
         self.steps[job] = rows

@@ -47,8 +47,11 @@ class SearchDesk:
         """The nearest points of one job's store. Raises ``Unavailable`` when the store does not answer in time."""
         return await self._supervisor.sinks.search(job, sink, query, STORE_S)
 
-    async def encode(self, step: work.Step, text: str) -> bytes:
-        """The query vector of ``text``: little-endian float32, L2-normalised. Raises ``Unavailable``."""
+    async def encode(self, step: work.Step, text: str, image: bytes | None = None) -> bytes:
+        """The query vector of ``text``, or of the image file ``image``: little-endian float32, L2-normalised.
+
+        Raises ``Unavailable``.
+        """
         s = self._supervisor
         encoder = self.encoders.get(step.fingerprint)
         if encoder is None:
@@ -57,7 +60,7 @@ class SearchDesk:
         self._next += 1
         ident = self._next
         encoder.answers[ident] = None
-        encoder.child.send(work.Encode(ident, text))
+        encoder.child.send(work.Encode(ident, text, image))
         with anyio.move_on_after(ENCODE_S):
             await s.until(lambda: encoder.answers[ident] is not None or encoder.ending is not None)
         answer = encoder.answers.pop(ident)

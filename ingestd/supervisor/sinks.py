@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ingestd.config import SinkSpec
+from ingestd.config import VECTOR_SINKS, SinkSpec
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
 from ingestd.ledger.sql import sql
@@ -17,7 +17,7 @@ from ingestd.protocol import work
 from ingestd.rows import CursorRow
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending
-from ingestd.supervisor.recipes import sink_place, vector_fingerprint
+from ingestd.supervisor.recipes import sink_place, store_name, vector_fingerprint
 
 if TYPE_CHECKING:
     from ingestd.supervisor.run import Supervisor
@@ -57,7 +57,7 @@ class SinkDesk:
 
         def change(db: sqlite3.Connection) -> tuple[CursorRow, int]:
             if (
-                spec.kind == "qdrant"
+                spec.kind in VECTOR_SINKS
                 and db.execute(sql("current_store"), {"job_id": job, "sink": name}).fetchone() is None
             ):
                 store = {"fingerprint": vector_fingerprint(steps), "place": place}
@@ -66,7 +66,7 @@ class SinkDesk:
 
         def begun(value: tuple[CursorRow, int]) -> None:
             cursor, feed_seq = value
-            if not spec.place:
+            if not spec.place:  # under the state folder; what the user named is the user's
                 Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             link.child = s.children.start(
                 "sinks", f"sink {name} of {row.name}", lambda said: self._said(job, name, link, said),
@@ -84,6 +84,8 @@ class SinkDesk:
                     cursor.seq,
                     cursor.token,
                     feed_seq,
+                    store_name(row.name, steps),
+                    s.settings["qdrant_key_file"],
                 )
             )
             if link.ending:

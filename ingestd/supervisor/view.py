@@ -87,7 +87,10 @@ class SinkView:
 
 @dataclass(slots=True)
 class JobView:
-    """One job. ``rescan``: a walk is owed. ``passes`` maps a step's bit to its pass."""
+    """One job. ``rescan``: a walk is owed. ``probing_since``: when its probe began or last fetched something.
+
+    ``fetching``: the model that the probe is fetching, its bytes here and in all; None when it does not.
+    """
 
     id: int
     name: str
@@ -104,6 +107,7 @@ class JobView:
     probing: bool = False
     probing_since: float = 0.0
     ending_probe: bool = False
+    fetching: tuple[str, int, int] | None = None
     walking: bool = False
     stopping_walk: bool = False
     stopping_walk_since: float = 0.0

@@ -58,6 +58,16 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """A model that the job needs comes to this machine: ``done`` of ``total`` bytes are here (0: not known)."""
+
+    job: int
+    model: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeFailed:
     job: int
     kind: str
@@ -190,9 +200,9 @@ class SinkWanted:
 
 
 Event = (
-    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | ProbeFailed | DiskShort | SourceLost
-    | Tallied | WalkEnded | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored | WorkerGone
-    | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
+    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | Fetched | ProbeFailed | DiskShort
+    | SourceLost | Tallied | WalkEnded | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored
+    | WorkerGone | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
 )  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------------- commands

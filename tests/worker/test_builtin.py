@@ -149,6 +149,55 @@ def test_text_finds_its_photo(cache: Path, steps: list[Step], answered: dict[str
         assert child.wait() == 0
 
 
+def test_an_image_finds_itself(cache: Path, steps: list[Step], answered: dict[str, Outcome]) -> None:
+    """An image query is the vector that the same image has in the store; what is no image is said, and the next is
+    answered."""
+    with running("ingestd.worker", FromWorker) as child:
+        child.expect(Hello)
+        child.send(EncodeSetup(steps[1], Machine(str(cache))))
+        child.expect(Ready)
+        child.send(Encode(1, "", bytes(Path(__file__))))
+        assert "not an image" in child.expect(Encoded).error
+        child.send(Encode(2, "", b"/nowhere.jpg"))
+        assert "gone" in child.expect(Encoded).error
+        for name in ("chelsea.png", "rocket.jpg"):
+            child.send(Encode(3, "", bytes(PHOTOS / name)))
+            query = numpy.frombuffer(child.expect(Encoded).vector, "<f4")
+            assert float(query @ vector_of(answered[name])) >= 0.9999
+
+
+def test_descriptions_have_vectors_of_their_own(cache: Path) -> None:
+    """The vector of a description is that of its words as a query; one that is known already is not made again."""
+    meta, describe, text = probe(
+        cache, StepRequest("meta", "none"), StepRequest("describe", "builtin"), StepRequest("embed_text", "builtin")
+    )
+    with worker([meta, describe, text], cache) as w:
+        whole = w.one(PHOTOS / "coffee.png")
+        again = w.one(PHOTOS / "coffee.png", steps=1 << text.bit, texts={describe.bit: "a cat"})
+        orphan = w.one(PHOTOS / "coffee.png", steps=1 << text.bit)
+    vectors = {result.bit: result.vector for result in whole.results}
+    assert set(vectors) == {meta.bit, describe.bit, text.bit}
+    assert [result.bit for result in again.results] == [text.bit]
+    assert [failure.message for failure in orphan.failures] == ["there is no description to work on"]
+    [words] = [json.loads(result.body)["description"] for result in whole.results if result.bit == describe.bit]
+    with running("ingestd.worker", FromWorker) as child:
+        child.expect(Hello)
+        child.send(EncodeSetup(text, Machine(str(cache))))
+        child.expect(Ready)
+        for query, made in ((words, vectors[text.bit]), ("a cat", again.results[0].vector)):
+            child.send(Encode(1, query))
+            found = numpy.frombuffer(child.expect(Encoded).vector, "<f4")
+            assert float(found @ numpy.frombuffer(made, "<f4")) >= 0.9999
+        child.send(Encode(2, "", bytes(PHOTOS / "coffee.png")))
+        assert "vectors are of text" in child.expect(Encoded).error
+
+
+def test_exact_is_another_step(cache: Path, steps: list[Step]) -> None:
+    """Full decoding gives other numbers, so it has a fingerprint of its own."""
+    (exact,) = probe(cache, StepRequest("describe", "builtin", {"exact": True}))
+    assert exact.fingerprint != steps[2].fingerprint
+
+
 def test_other_weights_than_the_jobs_are_refused(cache: Path, steps: list[Step]) -> None:
     """Results never go under a fingerprint that the installed weights do not have."""
     other = msgspec.structs.replace(steps[2], spec={**steps[2].spec, "weights": "0" * 64})

@@ -185,9 +185,11 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
         "Prints score, path and description, best first; all paths of a photo with --json.\n\n"
         "examples:\n  ingestctl search a cat on a sofa\n"
         "  ingestctl search snow --since 2023-12 --until 2024-02 --n 50\n"
+        "  ingestctl search --like ~/Pictures/cat.jpg\n"
         "  ingestctl search birthday --path ~/Pictures/2024 --json | jq -r '.groups[].hits[].path'\n"
     )
-    parser.add_argument("text", nargs="+", metavar="TEXT", help="what to look for, in words")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="what to look for, in words")
+    parser.add_argument("--like", metavar="IMAGE", help="look for what is like this image file")
     parser.add_argument("--n", type=argument.count, metavar="N", help="how many (default: 10)")
     parser.add_argument("--path", metavar="FOLDER", help="only below this folder")
     parser.add_argument("--since", metavar="DATE", help="taken on or after: 2024, 2024-05, 2024-05-17 or RFC 3339")
@@ -205,6 +207,13 @@ def search(args: argparse.Namespace) -> int:
             object="between these dates",
             remedy="exchange --since and --until",
         )
+    if bool(args.text) == (args.like is not None):
+        raise rpc.usage(
+            "give words or --like IMAGE, and not both" if args.text else "there is nothing to look for",
+            operation="search",
+            object="the photos",
+            remedy="ingestctl search a cat, or: ingestctl search --like cat.jpg",
+        )
     folder = None if args.path is None else argument.below(args.path)
     params = {
         "text": " ".join(args.text),
@@ -214,6 +223,8 @@ def search(args: argparse.Namespace) -> int:
         "since": since,
         "until": until,
     }
+    if args.like is not None:
+        params["like"] = argument.wire_path(argument.below(args.like))
     reply = rpc.call("search", params, timeout=None, patience="the store or the model is being opened …")
     if args.json:
         print(json.dumps(reply))
@@ -226,7 +237,8 @@ def search(args: argparse.Namespace) -> int:
         for hit in group["hits"]:
             more = f"  (+{many(hit['paths_total'] - 1, 'copy', 'copies')})" if hit["paths_total"] > 1 else ""
             path = hit["path"] if folder is None else _inside(hit, folder)
-            print(f"{hit['score']:.3f}  {clean(path)}  {clean(hit['description'])}{more}".rstrip())
+            digits = 3 if group["order"] == "cosine" else 4  # ranks are worth a sixtieth and less
+            print(f"{hit['score']:.{digits}f}  {clean(path)}  {clean(hit['description'])}{more}".rstrip())
     sys.stdout.flush()
     if not any(group["hits"] for group in groups):
         print("nothing found", file=sys.stderr)

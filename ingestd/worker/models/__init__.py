@@ -17,6 +17,7 @@ META: Final = "meta"
 
 _FAMILIES: Final = {
     "builtin": "ingestd.worker.models.builtin",
+    "openai": "ingestd.worker.models.openai_",
 }
 """Family name → the module that has its ``FAMILY``."""
 
@@ -85,6 +86,10 @@ def load(steps: Sequence[Step], machine: Machine) -> list[Runner]:
         if step.kind != META:
             by_family.setdefault(family_of(step.kind, str(step.spec.get("model"))), []).append(step)
     runners = [runner for family, own in by_family.items() for runner in family.load(own, machine)]
+    described = next((step.bit for step in steps if step.kind == "describe"), -1)
+    for runner in runners:
+        if runner.reads is not None:
+            runner.reads = described
     return sorted(runners, key=lambda runner: runner.reads is not None)
 
 
