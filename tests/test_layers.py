@@ -20,7 +20,6 @@ WORDS = {
     "ingestd.endpoint_url",
     "ingestd.qdrant_url",
     "ingestd.jobs",
-    "ingestd.qdrant_url",
     "ingestd.protocol",
     "ingestd.supervisor",
     "ingestd.control",

@@ -71,11 +71,24 @@ def test_a_pace_counts_no_pause() -> None:
     assert pace.eta(0) is None
 
 
+def test_a_pace_is_of_one_pass() -> None:
+    """A hundred embeddings a second say nothing of the descriptions that follow: nothing is foretold before two."""
+    pace = Pace()
+    pace.loaded(0)
+    for now in range(10):
+        pace.committed(100, float(now))
+    pace.loaded(1)
+    assert (pace.rate(), pace.eta(10)) == (None, None)
+    pace.committed(1, 20.0)
+    pace.committed(1, 24.0)
+    assert pace.rate() == pytest.approx(0.25)
+
+
 def test_a_pace_counts_the_loads_between_batches() -> None:
     """Ten a second, ten seconds of load before each hundred: a person sees five a second; the range holds both."""
     pace, now = Pace(), 0.0
     for _ in range(10):
-        pace.loaded()
+        pace.loaded(0)
         now += 10.0
         for _ in range(10):
             now += 1.0

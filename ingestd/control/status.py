@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
@@ -22,7 +23,8 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
     settled = tally.done + tally.failed
     pace = live.paces.get(row.id) if live and status == "running" else None
     rate = pace.rate() if pace else None
-    eta = pace.eta(tally.open) if pace else None
+    stage = _stage(facts)
+    eta = pace.eta(stage.left) if pace and pace.pass_ == stage.pass_ else None
     committed = tally.committed
     now_ms = live.clocks.wall_ms() if live else None
     return c.JobStatus(
@@ -33,7 +35,7 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
         reason=view.reason if view else row.reason,
         actor=row.actor,
         until=row.until / 1000 if row.until else None,
-        phase=phase_of(view, live) if view and live else _phase_at_rest(facts),
+        phase=(phase_of(view, live) + stage.words) if view and live else _phase_at_rest(facts),
         sources=facts.sources,
         created=row.created / 1000,
         changed=row.changed / 1000,
@@ -73,6 +75,27 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
         cooldown=row.spec.cooldown,
         disk=_disk(row.id, live),
     )
+
+
+class _Stage(NamedTuple):
+    """The pass that a job is in and the items that it has left there; ``words`` name it where there are several."""
+
+    pass_: int
+    left: int
+    words: str
+
+
+def _stage(facts: JobFacts) -> _Stage:
+    passes = sorted({row.step.pass_ for row in facts.steps})
+    if len(passes) < 2:
+        return _Stage(0, facts.tally.open, "")
+    for number, pass_ in enumerate(passes, 1):
+        own = [row for row in facts.steps if row.step.pass_ == pass_]
+        left = facts.tally.found - min(row.done + row.failed for row in own)
+        if left > 0 and facts.tally.open:
+            kinds = " and ".join(row.step.kind for row in own if row.step.kind != "meta")
+            return _Stage(pass_, min(left, facts.tally.open), f", pass {number} of {len(passes)} ({kinds})")
+    return _Stage(passes[-1], 0, "")
 
 
 def _disk(job: int, live: Supervisor | None) -> c.DiskEstimate | None:

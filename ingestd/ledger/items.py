@@ -194,7 +194,11 @@ def _store_failures(
     now: int,
 ) -> int:
     """Write the failures of an outcome, and those that its content brought along; returns the mask of failed steps."""
-    failures = [(failure, mask) for failure in outcome.failures if (mask := failure.steps & open_steps)]
+    # What cannot be read or decoded fails for the passes to come as well; a model's failure is that of its steps.
+    masks = [
+        (failure, open_steps & (failure.steps if failure.stage == "model" else -1)) for failure in outcome.failures
+    ]
+    failures = [(failure, mask) for failure, mask in masks if mask]
     known = 0
     for _, mask in failures:
         known |= mask
@@ -203,7 +207,7 @@ def _store_failures(
     failed = 0
     for failure, mask in failures:
         failed |= mask
-        # A file that cannot be decoded fails at every step, of every recipe; a model's failure is that of its steps.
+        # Of every recipe, too.
         whole = mask == open_steps and failure.stage != "model"
         for step_id in [ALL_STEPS] if whole else [recipe.ids[bit] for bit in recipe.ids if mask >> bit & 1]:
             db.execute(

@@ -31,8 +31,9 @@ def point_id(job: UUID, sha256: bytes) -> UUID:
 
 def document(job: UUID, record: Record) -> dict[str, Any]:
     """The JSON document of a content. Keys: ``id sha256 paths paths_total path_b64? bytes format width height meta
-    description tags steps updated_at``.
+    description tags odd? steps updated_at``.
 
+    ``odd`` says what is odd about a description that is kept all the same: ``empty``, ``cut`` or ``loop``.
     ``meta`` is that step's whole result or null, ``steps`` maps a step's kind to its fingerprint, ``updated_at`` is
     RFC 3339 in UTC.
     """
@@ -55,6 +56,7 @@ def document(job: UUID, record: Record) -> dict[str, Any]:
         "meta": bodies.get(META),
         "description": described.get("description"),
         "tags": described.get("tags", []),
+        **({"odd": described["odd"]} if "odd" in described else {}),
         "steps": {kind: made.fingerprint for kind, made in results.items()},
         "updated_at": rfc3339(record.updated_at),
     }

@@ -85,7 +85,7 @@ class Crew:
                     self._supervisor.then(
                         self._supervisor.ledger.write(lambda db: jobs.batch_ready(db, row, pid, ms)), lambda _: None
                     )
-                self._supervisor.paces[handle.job].loaded()
+                self._supervisor.paces[handle.job].loaded(handle.pass_)
                 self._supervisor.post(w.WorkerReady(worker, batch))
 
     def _ended(self, worker: int, ending: Ending) -> None:

@@ -21,13 +21,20 @@ class Pace:
     samples: deque[tuple[float, float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     last: float | None = None
     stopped: bool = True
+    pass_: int = 0
 
     def interrupted(self) -> None:
         """The job changed its status: the time until its next commit is nobody's."""
         self.last, self.stopped = None, True
 
-    def loaded(self) -> None:
-        """A worker has just loaded its models: the time until now was not spent on items, but it passed."""
+    def loaded(self, pass_: int) -> None:
+        """A worker has just loaded the models of a pass: the time until now was not spent on items, but it passed.
+
+        Passes differ in speed by orders of magnitude: what was learnt of another one is forgotten.
+        """
+        if pass_ != self.pass_:
+            self.samples.clear()
+            self.last, self.pass_ = None, pass_
         self.stopped = True
 
     def committed(self, items: int, now: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ingestd.control.search import FUSION_K, fuse
 from ingestd.protocol.control import SearchHit
-from tests.daemonkit import RpcError, Daemon
+from tests.daemonkit import Daemon, RpcError
 
 PHOTOS = Path(pytest.importorskip("skimage.data").__file__).parent
 NAMES = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "grass.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ingestd.jobs import ITEM_MOVES
@@ -110,6 +111,25 @@ def test_a_models_failure_is_not_another_recipes(b: Books) -> None:
     b.commit(outcome)
     other = b.add_job("two", [Step(0, "meta", "meta-1", {}), Step(1, "embed", "embed-2", {"dim": 3})])
     assert items.known_content(b.db, other, b.recipe(other), sha("A"))[:2] == (META, 0)
+
+
+def test_what_cannot_be_decoded_fails_for_every_pass(b: Books) -> None:
+    """A worker knows the steps of its pass alone; the next pass does not open a broken file again."""
+    (item,) = b.found(b"a.jpg")
+    b.claim()
+    b.commit(broken(item, "A", META | EMBED))
+    assert (b.state(item), b.failures(item)) == ("failed", [(items.ALL_STEPS, "corrupt")])
+
+
+def test_a_models_failure_is_that_of_its_steps(b: Books) -> None:
+    """An embedder that raises leaves the description to the next pass; the item fails when that is through."""
+    (item,) = b.found(b"a.jpg")
+    b.claim()
+    failed = broken(item, "A", EMBED, kind="model", stage="model")
+    b.commit(msgspec.structs.replace(made(item, "A", META), failures=failed.failures))
+    assert (b.state(item), b.column(item, "todo"), b.column(item, "bad")) == ("pending", DESCRIBE, EMBED)
+    b.run(item, "A", DESCRIBE)
+    assert b.state(item) == "failed"
 
 
 def test_bytes_that_cannot_be_decoded_fail_every_recipe(b: Books) -> None:
