@@ -6,6 +6,8 @@ import pytest
 
 from ingestd.config import DEFAULTS, MAX_WORKERS, JobSpec, Setting, SinkSpec, check_spec, load, parse_sinks
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.protocol.work import Step
+from ingestd.supervisor.recipes import passes_and_bits, requests_of
 
 
 def test_the_environment_wins_over_the_file_over_the_default() -> None:
@@ -41,6 +43,10 @@ def test_the_defaults_are_allowed() -> None:
         ({"INGESTD_COOLDOWN": "soon"}, None, "INGESTD_COOLDOWN"),
         ({"INGESTD_LOG_LEVEL": "loud"}, None, "INGESTD_LOG_LEVEL"),
         ({"INGESTD_SINKS": "qdrant,paper"}, None, "INGESTD_SINKS"),
+        ({"INGESTD_DEVICE": "tpu"}, None, "INGESTD_DEVICE"),
+        ({"INGESTD_CONCURRENCY": "0"}, None, "INGESTD_CONCURRENCY"),
+        ({"INGESTD_QDRANT_KEY_FILE": "key"}, None, "INGESTD_QDRANT_KEY_FILE"),
+        ({"INGESTD_ENDPOINT_OPEN_HTTP": "maybe"}, None, "INGESTD_ENDPOINT_OPEN_HTTP"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_place(environ: dict[str, str], text: str | None, named: str) -> None:
@@ -58,6 +64,13 @@ def test_a_wrong_value_is_named_with_its_place(environ: dict[str, str], text: st
         (["jsonl", "jsonl"], [SinkSpec("jsonl", "jsonl")]),
         (["jsonl:/a:b"], [SinkSpec("jsonl:/a:b", "jsonl", "/a:b")]),
         (["jsonl", "jsonl:/x"], [SinkSpec("jsonl", "jsonl"), SinkSpec("jsonl:/x", "jsonl", "/x")]),
+        (
+            ["qdrant:http://nas:6333?collection=a", "qdrant"],
+            [
+                SinkSpec("qdrant:http://nas:6333?collection=a", "qdrant-server", "http://nas:6333?collection=a"),
+                SinkSpec("qdrant", "qdrant"),
+            ],
+        ),
     ],
 )
 def test_sinks(texts: list[str], specs: list[SinkSpec]) -> None:
@@ -65,7 +78,7 @@ def test_sinks(texts: list[str], specs: list[SinkSpec]) -> None:
     assert parse_sinks(texts) == specs
 
 
-@pytest.mark.parametrize("text", ["paper", "jsonl:relative", "", ":/x"])
+@pytest.mark.parametrize("text", ["paper", "jsonl:relative", "", ":/x", "qdrant:/folder", "qdrant:nas:6333"])
 def test_a_sink_that_cannot_be(text: str) -> None:
     """Unknown kinds and places that depend on the folder one stands in are refused."""
     with pytest.raises(Misconfigured):
@@ -76,7 +89,10 @@ def test_a_sink_that_cannot_be(text: str) -> None:
     "spec",
     [
         JobSpec(batch_size=0), JobSpec(workers=0), JobSpec(workers=MAX_WORKERS + 1), JobSpec(cooldown="x"),
-        JobSpec(limit=0), JobSpec(limit=-3),
+        JobSpec(limit=0), JobSpec(limit=-3), JobSpec(device="gpu"), JobSpec(concurrency=0), JobSpec(max_tokens=0),
+        JobSpec(temperature=-1), JobSpec(temperature=float("nan")), JobSpec(seed=-1), JobSpec(passes=3),
+        JobSpec(prompt=" "), JobSpec(prompt="x" * 10_000), JobSpec(describe="none", prompt="What is this?"),
+        JobSpec(describe="none", embed_text="builtin"),
     ],
 )  # fmt: skip
 def test_a_job_that_cannot_be(spec: JobSpec) -> None:
@@ -90,3 +106,25 @@ def test_a_job_that_cannot_be(spec: JobSpec) -> None:
 def test_cooldown(text: str, seconds: float) -> None:
     """``auto`` waits for nothing by itself."""
     assert JobSpec(cooldown=text).cooldown_s == seconds
+
+
+def test_what_a_recipe_asks_for() -> None:
+    """Settings go to the steps that they are for; descriptions and what reads them come in the second pass."""
+    spec = JobSpec(describe="smolvlm", embed="clip", embed_text="builtin", prompt="What?", seed=0, exact=True)
+    requests = requests_of(spec)
+    assert [(request.kind, request.model, request.settings) for request in requests] == [
+        ("meta", "meta", {}),
+        ("embed", "clip", {"exact": True}),
+        ("describe", "smolvlm", {"exact": True, "prompt": "What?", "seed": 0}),
+        ("embed_text", "builtin", {"exact": True}),
+    ]
+    steps = [Step(0, request.kind, request.kind, {}) for request in requests]
+    assert [(step.bit, step.pass_) for step in passes_and_bits(spec, steps)] == [(0, 0), (1, 0), (2, 1), (3, 1)]
+    for other, passes in (
+        (JobSpec(describe="builtin"), {0}),
+        (JobSpec(describe="smolvlm", embed="none"), {0}),
+        (JobSpec(describe="smolvlm", passes=1), {0}),
+        (JobSpec(describe="builtin", passes=2), {0, 1}),
+    ):
+        steps = [Step(0, request.kind, request.kind, {}) for request in requests_of(other)]
+        assert {step.pass_ for step in passes_and_bits(other, steps)} == passes
