@@ -4,9 +4,9 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
 
 ====================  ==========================================================================================
 0 words               ``errors`` (kinds that decide), ``paths`` (where things lie), ``jobs`` (the state tables),
-                      ``qdrant_url`` (a server's address as it is typed),
                       ``qdrant_url`` and ``endpoint_url`` (addresses as a person types them), ``protocol``
-                      (``wire`` framing; ``control`` and ``status``: client⇄daemon; ``work``: daemon⇄children)
+                      (``wire`` framing; ``control`` and ``status``: client⇄daemon; ``work``: daemon⇄children;
+                      ``models``: what the models child is asked)
 1 policy, pure        ``config``, ``rows`` (the ledger's rows as plain data), ``supervisor``'s ``view`` (what is known),
                       ``words`` (events and commands), ``decide`` and ``plan`` (what follows), ``preflight``, ``pace``,
                       ``recipes``: no clock, no OS, no I/O
@@ -14,7 +14,8 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       ``supervisor.children`` (starts, hears and ends child processes)
 3 conduct             ``supervisor.run`` (the loop that performs what ``decide`` returns) with its desks ``crew``
                       (workers), ``walks``, ``sources``, ``sinks`` and ``search``; ``control`` (the socket's verbs)
-4 root                ``daemon``, ``oneshot``, ``__main__``: configuration, signals, one task group, exit codes
+4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``__main__``: configuration, signals, one task
+                      group, exit codes
 children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``; nobody imports them
 ====================  ==========================================================================================
 

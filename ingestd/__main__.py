@@ -17,13 +17,16 @@ def main() -> int:
         description="The daemon. People talk to it with ingestctl; ingestctl start begins one by itself.",
     )
     parser.add_argument("--version", action="version", version=f"ingestd {__version__}")
-    parser.add_argument("--oneshot", choices=("status", "config"), help="print one answer as JSON, without a daemon")
+    parser.add_argument(
+        "--oneshot", choices=("status", "config", "models"), help="print one answer as JSON, without a daemon"
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
         if options.oneshot:
             from ingestd.oneshot import answer
 
-            return answer(options.oneshot)
+            return answer(options.oneshot, options.words)
         return _serve()
     except IngestError as error:
         print(f"Error: cannot {error.operation} {error.object}: {error.message}", file=sys.stderr)

@@ -1,10 +1,11 @@
-"""What can be answered without a daemon, from the ledger and the configuration alone, as one JSON document."""
+"""What is answered without a daemon, from the ledger and the configuration alone: one JSON document, or lines."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,9 +19,13 @@ from ingestd.ledger.reader import open_reader
 from ingestd.protocol import control as c
 
 
-def answer(verb: str) -> int:
+def answer(verb: str, words: Sequence[str] = ()) -> int:
     """Print the reply to ``verb`` on stdout, or ``{"error": …}``; returns the exit code."""
     try:
+        if verb == "models":
+            from ingestd import oneshot_models
+
+            return oneshot_models.run(words, job_facts, _print)
         reply = {"status": status, "config": configuration}[verb]()
     except IngestError as error:
         data = c.ErrorData(error.operation, error.object, error.remedy, error.exit)
@@ -40,22 +45,26 @@ def status() -> c.StatusReply:
     from ingestd.control.status import job_status
 
     places = paths.places()
-    jobs: list[c.JobStatus] = []
-    size = 0
-    if places.ledger.exists():
-        try:
-            size = places.ledger.stat().st_size
-            if (why := _trouble(places.ledger)) is None:
-                with closing(open_reader(places.ledger)) as db:
-                    jobs = [job_status(facts, None, places.state) for facts in report.facts(db)]
-        except (OSError, sqlite3.Error) as error:
-            why = str(error)
-        if why is not None:
-            raise IngestError(
-                why, operation="read", object=f"the ledger {places.ledger}",
-                remedy="ingestctl start begins the daemon, which says what can be done",
-            )  # fmt: skip
+    jobs = [job_status(facts, None, places.state) for facts in job_facts()]
+    size = places.ledger.stat().st_size if places.ledger.exists() else 0
     return c.StatusReply(c.DaemonStatus(0, __version__, 0.0, str(places.state), str(places.log_file), size, 0), jobs)
+
+
+def job_facts() -> list[report.JobFacts]:
+    """Every job of the ledger, newest first; none where there is no ledger. Raises ``IngestError``."""
+    ledger = paths.places().ledger
+    try:
+        if not ledger.exists():
+            return []
+        if (why := _trouble(ledger)) is None:
+            with closing(open_reader(ledger)) as db:
+                return report.facts(db)
+    except (OSError, sqlite3.Error) as error:
+        why = str(error)
+    raise IngestError(
+        why, operation="read", object=f"the ledger {ledger}",
+        remedy="ingestctl start begins the daemon, which says what can be done",
+    )  # fmt: skip
 
 
 def _trouble(ledger: Path) -> str | None:

@@ -13,6 +13,7 @@ from ingestctl.rpc import EXIT_ERROR, Away, Connection, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Any
 
 START_S = 15.0
@@ -24,6 +25,11 @@ _KEPT_STDERR = 1 << 20
 """Bytes of earlier daemons' stderr that are kept; more, and the file begins anew."""
 
 _STDERR = "ingestd.stderr"
+
+_HOMES = ("INGESTD_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+_CACHES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE")
+"""Variables that name a folder, perhaps from where the client stands: the daemon stands elsewhere. In the second kind,
+the models' cache, the hub's library takes other variables as well."""
 
 
 def ensure() -> bool:
@@ -92,16 +98,50 @@ def oneshot(verb: str) -> dict[str, Any]:
         ) from None
     error = document.get("error") if isinstance(document, dict) else None
     if error is not None:
-        data = error.get("data") or error
-        raise Failure(
-            str(error.get("message", "no reason given")),
-            operation=str(data.get("operation", f"answer {verb!r}")),
-            object=str(data.get("object", "without a daemon")),
-            remedy=str(data.get("remedy", "")),
-            exit=int(data.get("exit", done.returncode or EXIT_ERROR)),
-        )
+        raise _told(verb, error, done.returncode or EXIT_ERROR)
     result: dict[str, Any] = document
     return result
+
+
+def lines(verb: str, *words: str) -> Generator[dict[str, Any], None, None]:
+    """What ``verb`` prints without a daemon, line by line as it comes. Its process ends with this iterator.
+
+    Raises ``Failure`` with its words.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ingestd", "--oneshot", verb, "--", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env=_environment(),
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            document = json.loads(line)
+            if "error" in document:
+                raise _told(verb, document["error"], EXIT_ERROR)
+            yield document
+        stderr = process.communicate()[1]
+        if process.returncode:
+            said = _last_words(stderr) or f"its process ended with {process.returncode}"
+            raise Failure(said, operation=f"answer {verb!r}", object="without a daemon", remedy="try it again")
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate()
+
+
+def _told(verb: str, error: dict[str, Any], code: int) -> Failure:
+    data = error.get("data") or error
+    return Failure(
+        str(error.get("message", "no reason given")),
+        operation=str(data.get("operation", f"answer {verb!r}")),
+        object=str(data.get("object", "without a daemon")),
+        remedy=str(data.get("remedy", "")),
+        exit=int(data.get("exit", code)),
+    )
 
 
 def gone(pid: int, seconds: float) -> bool:
@@ -144,9 +184,10 @@ def _environment() -> dict[str, str]:
             remedy=f"{sys.executable} -m pip install ingestd",
         )
     env = dict(os.environ)
-    for name in ("INGESTD_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+    for name in (*_HOMES, *_CACHES):
         if env.get(name):
-            env[name] = os.path.abspath(os.path.expanduser(env[name]))
+            folder = os.path.expandvars(env[name]) if name in _CACHES else env[name]
+            env[name] = os.path.abspath(os.path.expanduser(folder))
     folders = [os.path.abspath(folder) for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder]
     room = os.path.dirname(os.path.dirname(os.path.abspath(spec.origin)))
     if not room.endswith(("site-packages", "dist-packages")) and room not in folders:

@@ -23,10 +23,14 @@ VERBS: dict[str, tuple[str, str]] = {
     "search": ("reports", "find photos by what is in them"),
     "logs": ("logs", "the daemon's log; -f follows it"),
     "remove": ("control", "forget a job that does not run, with its stores; your photos stay"),
+    "models": ("models", "which models are on this machine; fetch one, or remove one"),
     "config": ("reports", "every setting, its value and where that comes from"),
     "shutdown": ("control", "end the daemon; running jobs go on when it starts again"),
 }
 """Verb: the module of ``verbs`` that has it, and its line in the help."""
+
+ALONE = frozenset(("models",))
+"""Verbs that no daemon answers: they are the same with and without one."""
 
 EXAMPLES = """\
 in a hurry:

@@ -16,7 +16,7 @@ import ingestctl
 import msgspec
 import pytest
 from ingestctl import argument, place, text
-from ingestctl.main import VERBS
+from ingestctl.main import ALONE, VERBS
 
 import ingestd
 from ingestd import errors, paths
@@ -127,7 +127,7 @@ def test_words_for_people(shown: str, wanted: str) -> None:
 ARGUMENTS = {"show": ["x"], "search": ["cat"], "remove": ["photos"]}
 
 
-@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"start", "status", "config", "shutdown", "logs"}))
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - ALONE - {"start", "status", "config", "shutdown", "logs"}))
 def test_without_a_daemon(home: Home, verb: str) -> None:
     """Exit 4, with what to do."""
     ran = home.run(verb, *ARGUMENTS.get(verb, []))
