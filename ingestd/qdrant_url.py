@@ -123,12 +123,11 @@ def collection_name(server: Server, store: str) -> str:
     """
     if server.collection is not None:
         return server.collection
-    name, dash, mark = store.rpartition("-")
-    fit = _FORBIDDEN.sub("-", name or mark)
-    tail = f"{dash}{_FORBIDDEN.sub('-', mark)}" if name else ""
-    room = MAX_NAME - len(tail.encode())
-    fit = fit.encode(errors="replace")[: max(0, room)].decode(errors="ignore").strip()
-    return f"{fit.lstrip('.') or 'ingestd'}{tail}"
+    name, dash, mark = _FORBIDDEN.sub("-", store).rpartition("-")
+    tail = f"-{mark}" if dash else ""
+    room = max(0, MAX_NAME - len(tail.encode(errors="replace")))
+    fit = (name if dash else mark).encode(errors="replace")[:room].decode(errors="ignore")
+    return f"{fit.lstrip('. ') or 'ingestd'}{tail}"
 
 
 def _options(query: str) -> tuple[str | None, bool]:

@@ -2,6 +2,7 @@
 
 ``base`` is the contract and the registry by name, ``follow`` the loop that every sink shares, ``document`` what is
 written for a content, ``place`` what sinks on a disk share, ``period`` the dates of a search. The sinks:
-``jsonl`` (a log of lines), ``qdrant_edge`` (Qdrant's engine in this process), ``memory`` (the smallest one: the
-contract's example, and the tests').
+``jsonl`` (a log of lines), ``qdrant_edge`` (Qdrant's engine in this process), ``qdrant_server`` (a server, with
+``qdrant_wire`` to reach it, ``qdrant_collection`` and ``qdrant_evidence``; ``points`` is what both share), ``memory``
+(the smallest one: the contract's example, and the tests').
 """

@@ -3,6 +3,7 @@
 The follower (``follow``) reads the feed and calls a sink from one thread, in this order::
 
     open(cursor) ▸ deliver(page) ▸ deliver(page) ▸ …            search(…) between any two calls
+      nothing left ▸ caught_up()
       any Unavailable ▸ wait ▸ open(…) again if the sink is no longer ``opened`` ▸ deliver(the same page) ▸ …
 
 Delivery is at least once: after a death, a page that was durable already may come again. Records carry whole current
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import ClassVar, Final, NamedTuple, cast
 
-from ingestd.errors import Misconfigured
+from ingestd.errors import Misconfigured, Unavailable
 from ingestd.ledger.reader import Record
 from ingestd.protocol.work import Hit, Search, SinkSetup, Step
 
@@ -26,6 +27,14 @@ class Cursor(NamedTuple):
 
     seq: int
     token: str
+
+
+class AskedToWait(Unavailable):
+    """The place asks for a pause of ``seconds`` (0: it does not say how long); nothing there is in doubt."""
+
+    def __init__(self, message: str, *, operation: str, object: str, remedy: str, seconds: float) -> None:
+        super().__init__(message, operation=operation, object=object, remedy=remedy)
+        self.seconds = seconds
 
 
 class Sink(ABC):
@@ -55,6 +64,13 @@ class Sink(ABC):
         nothing is reported then, and the same page comes again.
         """
 
+    def caught_up(self) -> None:  # noqa: B027  (most sinks have nothing to do then)
+        """The feed held nothing more when it was last read: undo what was set for a bulk load.
+
+        It is called each time, also after ``open`` alone, so it must cost nothing when nothing is to do. Raises
+        ``Unavailable``: it is called again after the wait.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the place. What was delivered stays durable; calling it twice is no error."""
@@ -81,6 +97,7 @@ def check_query(ask: Search, vectors: Mapping[str, int]) -> None:
 SINKS: Final[Mapping[str, str]] = {
     "jsonl": "ingestd.sinks.jsonl:JsonlSink",
     "qdrant": "ingestd.sinks.qdrant_edge:EdgeSink",
+    "qdrant-server": "ingestd.sinks.qdrant_server:ServerSink",
 }
 """Kind → ``module:class``. A kind's module, and the engine that it needs, is imported only when it is asked for."""
 

@@ -26,10 +26,13 @@ from ingestd.protocol.work import (
     ToSink,
     Trouble,
 )
-from ingestd.sinks.base import Cursor, Sink
+from ingestd.sinks.base import AskedToWait, Cursor, Sink
 
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
+LONGEST_PAUSE_S: Final = 600.0
+"""A place that asks for hours is asked again after ten minutes: clocks and proxies err."""
+
 JITTER: Final = 0.2
 """A wait is shortened by up to this share, so that many sinks of one server do not knock at the same moment."""
 
@@ -99,13 +102,13 @@ class Follower:
         if not self._sink.opened:
             self._cursor = self._sink.open(self._cursor)
             self._report()
-        if self._cursor.seq >= self._end:
-            return False
-        page = self._read()
-        if page:
+        if self._cursor.seq < self._end and (page := self._read()):
             self._cursor = Cursor(page[-1].seq, self._sink.deliver(page))
             self._report()
-        return len(page) == PAGE
+            if len(page) == PAGE:
+                return True
+        self._sink.caught_up()
+        return False
 
     def _read(self) -> list[Record]:
         try:
@@ -130,10 +133,11 @@ class Follower:
         """Say what is wrong, then wait, answering searches; ``Finish`` ends the wait.
 
         ``Grown`` shortens it, but never below ``FIRST_RETRY_S``: while a job runs the feed grows several times a
-        second, and a place that is away must not be asked that often.
+        second, and a place that is away must not be asked that often. A place that asked for a pause gets it whole.
         """
         self._failures += 1
-        wait = retry_after(self._failures, self._chance())
+        asked = min(error.seconds, LONGEST_PAUSE_S) if isinstance(error, AskedToWait) else 0.0
+        wait = max(retry_after(self._failures, self._chance()), asked)
         self._why = f"cannot {error.operation} {error.object}: {error.message}"
         self._line.send(Trouble(self._why, error.remedy, wait))
         began = self._clock()
@@ -142,7 +146,7 @@ class Follower:
             message = self._line.receive(left)
             self._handle(message)
             if isinstance(message, Grown):
-                until = min(until, began + FIRST_RETRY_S)
+                until = min(until, began + max(FIRST_RETRY_S, asked))
 
     def _recovered(self) -> None:
         if self._failures:

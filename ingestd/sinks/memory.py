@@ -14,8 +14,9 @@ import msgspec
 from ingestd.ledger.reader import Record
 from ingestd.protocol.work import Hit, Search, SinkSetup
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
-from ingestd.sinks.document import payload, point_id, shown
+from ingestd.sinks.document import payload, point_id
 from ingestd.sinks.period import period
+from ingestd.sinks.points import folder_of
 
 
 @dataclass
@@ -74,7 +75,7 @@ class MemorySink(Sink):
         """See ``Sink``."""
         check_query(ask, self._vectors)
         query = struct.unpack(f"<{len(ask.vector) // 4}f", ask.vector)
-        folder = None if ask.folder is None else shown(ask.folder.rstrip(b"/") or b"/")
+        folder = folder_of(ask)
         span = period(ask.since, ask.until)
         hits = []
         for key, vectors in self._shelf.vectors.items():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +27,9 @@ from ingestd.ledger.reader import Record
 from ingestd.protocol.work import Hit, Search, SinkSetup
 from ingestd.sinks import place as places
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
-from ingestd.sinks.document import MAX_POINT_PATHS, payload, point_id, shown
+from ingestd.sinks.document import MAX_POINT_PATHS, payload, point_id
 from ingestd.sinks.period import period
+from ingestd.sinks.points import INDEXES, floats, folder_of, vectors_of
 
 RESERVE: Final = 256 * 1024 * 1024
 """Bytes kept free. The engine's sparse files (32 MiB each: two of its log, one of payloads, one per vector; measured
@@ -41,11 +41,7 @@ MAX_OPENINGS: Final = 3
 MARK: Final = "ingestd.json"
 _OPENING: Final = "ingestd.opening"
 
-_INDEXES: Final = {
-    "dirs": engine.PayloadSchemaType.Keyword,
-    "taken_at": engine.PayloadSchemaType.Datetime,
-    "ingestd_job": engine.PayloadSchemaType.Keyword,
-}
+_KINDS: Final = {"keyword": engine.PayloadSchemaType.Keyword, "datetime": engine.PayloadSchemaType.Datetime}
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -102,9 +98,9 @@ class EdgeSink(Sink):
         points, gone = [], []
         for record in page:
             key = point_id(self._job, record.sha256)
-            vectors = {} if record.deleted else self._of(record)
-            if vectors:
-                points.append(engine.Point(id=key, vector=vectors, payload=payload(self._job, record)))
+            if vectors := vectors_of(record, self._vectors):
+                named: dict[str, engine.NamedVector] = {**vectors}
+                points.append(engine.Point(id=key, vector=named, payload=payload(self._job, record)))
             else:
                 gone.append(key)
         if self._shard is not None:
@@ -123,7 +119,7 @@ class EdgeSink(Sink):
             raise ValueError("the store is not open")
         request = engine.QueryRequest(
             limit=ask.limit,
-            query=engine.Query.Nearest(_floats(ask.vector), using=ask.vector_name),
+            query=engine.Query.Nearest(floats(ask.vector), using=ask.vector_name),
             filter=_filter(ask),
             with_payload=True,
         )
@@ -145,10 +141,6 @@ class EdgeSink(Sink):
             if self._lock >= 0:
                 os.close(self._lock)
                 self._lock = -1
-
-    def _of(self, record: Record) -> dict[str, engine.NamedVector]:
-        made = (record.results or {}).items()
-        return {kind: _floats(one.vector) for kind, one in made if kind in self._vectors and one.vector is not None}
 
     def _token(self) -> str:
         return msgspec.json.encode(Token(self._mark.store)).decode()
@@ -270,19 +262,14 @@ def _let_through(error: BaseException) -> None:
 
 def _index(shard: engine.EdgeShard) -> None:
     there = shard.info().payload_schema
-    for name, kind in _INDEXES.items():
+    for name, kind in INDEXES.items():
         if name not in there:
-            shard.update(engine.UpdateOperation.create_field_index(name, kind))
-
-
-def _floats(vector: bytes) -> list[float]:
-    return list(struct.unpack(f"<{len(vector) // 4}f", vector))
+            shard.update(engine.UpdateOperation.create_field_index(name, _KINDS[kind]))
 
 
 def _filter(ask: Search) -> engine.Filter | None:
     must: list[engine.ConditionType] = []
-    if ask.folder is not None:
-        folder = shown(ask.folder.rstrip(b"/") or b"/")
+    if (folder := folder_of(ask)) is not None:
         must.append(engine.FieldCondition(key="dirs", match=engine.MatchValue(folder)))
     span = period(ask.since, ask.until)
     if span.start is not None or span.end is not None:

@@ -1,4 +1,4 @@
-"""A small disk for sinks to fill."""
+"""A feed to follow, a small disk for sinks to fill, a Qdrant server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.sinks.feedkit import Feed, feed_of
+from tests.sinks.kinds import Server
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Iterator[Feed]:
+    """600 contents: two full pages and a short one."""
+    with feed_of(tmp_path, 600) as feed:
+        yield feed
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Server]:
+    """A Qdrant server with nothing on it."""
+    served = Server(tmp_path)
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server gets a second for an answer."""
+    monkeypatch.setattr("ingestd.sinks.qdrant_wire.WRITE_S", 1)
 
 
 class SmallDisk:
@@ -47,3 +71,22 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
         pytest.skip("no mount namespaces for this user: the full disk was not tested")
     yield disk
     disk.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``ca.pem``, and ``cert.pem`` and ``key.pem`` of 127.0.0.1 that it signed."""
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "ext").write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    commands = [
+        f"req -x509 {new} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
+        f"req {new} -keyout key.pem -out csr -subj /CN=server",
+        "x509 -req -in csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out cert.pem",
+    ]
+    try:
+        for command in commands:
+            subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no openssl on this machine: https was not tested")
+    return folder

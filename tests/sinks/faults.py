@@ -50,6 +50,9 @@ class Wrapped(Sink):
     def search(self, ask: Search) -> list[Hit]:
         return self.inner.search(ask)
 
+    def caught_up(self) -> None:
+        self.inner.caught_up()
+
 
 class SlowSink(Wrapped):
     """Needs ``seconds`` for a page."""

@@ -22,6 +22,8 @@ JOB = 1
 ROOT = b"/photos"
 DIM = 8
 NOW = 1_750_000_000_000
+STORE = "my photos-0123abcd"
+"""Jobs of one name and recipe, of two machines perhaps, share a collection on a server."""
 
 
 class Feed:
@@ -66,7 +68,8 @@ class Feed:
 
     def setup(self, kind: str, place: Path | str, seq: int = 0, token: str = "") -> SinkSetup:
         ledger = str(self.path)
-        return SinkSetup(JOB, str(self.uuid), "job", ledger, kind, str(place), self.steps, seq, token, self.end())
+        end = self.end()
+        return SinkSetup(JOB, str(self.uuid), "job", ledger, kind, str(place), self.steps, seq, token, end, STORE)
 
     def end(self) -> int:
         (seq,) = self._db.execute("SELECT feed_seq FROM tally WHERE job_id = ?", (JOB,)).fetchone()

@@ -13,10 +13,12 @@ from typing import Any
 import qdrant_edge
 
 from ingestd.protocol.work import SinkSetup
+from ingestd.qdrant_url import collection_name, parse
 from ingestd.sinks import base
 from ingestd.sinks.base import Sink
 from ingestd.sinks.document import document, payload, point_id
 from ingestd.sinks.memory import SHELVES, MemorySink
+from tests.qdrantkit import QdrantKit
 from tests.sinks.feedkit import Feed
 
 State = dict[str, dict[str, Any]]
@@ -24,14 +26,18 @@ State = dict[str, dict[str, Any]]
 
 
 class Kind(ABC):
-    """One place under test. ``searches`` is true for a sink that keeps vectors."""
+    """One place under test. ``searches`` is true for a sink that keeps vectors; ``points``: and nothing without one."""
 
     name: str
     searches: bool
+    points: bool = False
 
     def __init__(self, folder: Path) -> None:
-        self.place = folder / "sink"
+        self.place: Any = folder / "sink"
         self.spare = folder / "spare"
+
+    def close(self) -> None:  # noqa: B027  (most need nothing)
+        """End what the kind needed."""
 
     def make(self, setup: SinkSetup) -> Sink:
         return base.make(setup)
@@ -39,6 +45,10 @@ class Kind(ABC):
     @abstractmethod
     def state(self) -> State:
         """What is in the place, while no sink has it open."""
+
+    def state_of(self, feed: Feed) -> State:
+        """What is in the place of this feed's job."""
+        return self.state()
 
     @abstractmethod
     def expected(self, feed: Feed) -> State:
@@ -116,9 +126,22 @@ class Jsonl(Kind):
         os.unlink(self.place)
 
 
-class Edge(Kind):
-    name = "qdrant"
+class Qdrant(Kind):
+    """What both Qdrant sinks are expected to hold."""
+
     searches = True
+    points = True
+
+    def expected(self, feed: Feed) -> State:
+        return {
+            str(point_id(feed.uuid, record.sha256)): payload(feed.uuid, record)
+            for record in feed.records(max_paths=100)
+            if not record.deleted and "embed" in (record.results or {})
+        }
+
+
+class Edge(Qdrant):
+    name = "qdrant"
 
     def state(self) -> State:
         shard = qdrant_edge.EdgeShard.load(str(self.place))
@@ -128,13 +151,6 @@ class Edge(Kind):
             return {str(point.id): dict(point.payload or {}) for point in points}
         finally:
             shard.close()
-
-    def expected(self, feed: Feed) -> State:
-        return {
-            str(point_id(feed.uuid, record.sha256)): payload(feed.uuid, record)
-            for record in feed.records(max_paths=100)
-            if not record.deleted and "embed" in (record.results or {})
-        }
 
     def save(self) -> None:
         shutil.rmtree(self.spare, ignore_errors=True)
@@ -148,4 +164,37 @@ class Edge(Kind):
         shutil.rmtree(self.place)
 
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Memory, Jsonl, Edge)}
+class Server(Qdrant):
+    """A server under test, in this process; ``kit`` switches its faults."""
+
+    name = "qdrant-server"
+
+    def __init__(self, folder: Path, key: str = "") -> None:
+        super().__init__(folder)
+        self.kit = QdrantKit(folder / "server", key)
+        self.place = self.kit.url
+
+    def close(self) -> None:
+        self.kit.close()
+
+    def collection(self, feed: Feed) -> str:
+        """What the sink calls the feed's collection."""
+        return collection_name(parse(self.place), feed.setup(self.name, self.place).store)
+
+    def state(self) -> State:
+        return {key: dict(point.payload or {}) for key, point in self.kit.points().items()}
+
+    def state_of(self, feed: Feed) -> State:
+        return {key: found for key, found in self.state().items() if found.get("ingestd_job") == str(feed.uuid)}
+
+    def save(self) -> None:
+        self.kit.snapshot(self.spare)
+
+    def restore(self) -> None:
+        self.kit.restore(self.spare)
+
+    def lose(self) -> None:
+        self.kit.drop()
+
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Memory, Jsonl, Edge, Server)}

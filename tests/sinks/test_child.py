@@ -125,7 +125,7 @@ def test_an_unknown_kind_is_misconfigured(feed: Feed, tmp_path: Path) -> None:
         child.expect(Hello)
         child.send(feed.setup("punchcards", tmp_path / "deck"))
         fatal = child.expect(Fatal)
-        assert (fatal.kind, fatal.remedy) == ("misconfigured", "Use one of: jsonl, qdrant")
+        assert (fatal.kind, fatal.remedy) == ("misconfigured", "Use one of: jsonl, qdrant, qdrant-server")
         assert child.wait() == 1
 
 
@@ -159,4 +159,4 @@ def test_a_sink_imports_only_its_own_engine() -> None:
     """A kind costs its own libraries alone: the file sink never pays for the vector store, nobody for numpy."""
     code = "import sys, ingestd.sinks.__main__, ingestd.sinks.jsonl; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"qdrant_edge", "numpy", "torch", "anyio"} & set(modules)
+    assert not {"qdrant_edge", "qdrant_client", "httpx", "numpy", "torch", "anyio"} & set(modules)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from ingestd.errors import Misconfigured, ProtocolError
+from ingestd.errors import Misconfigured, ProtocolError, Unavailable
+from ingestd.ledger.reader import Record
 from ingestd.protocol.work import Finish, Grown, Hit, Search
 from ingestd.sinks import follow as follow_module
-from ingestd.sinks.follow import LONGEST_RETRY_S, retry_after
+from ingestd.sinks.base import AskedToWait, Sink
+from ingestd.sinks.follow import LONGEST_PAUSE_S, LONGEST_RETRY_S, retry_after
 from tests.sinks.faults import NEW, Clock, SinkThatRefuses, SlowSink, Wrapped, follow
 from tests.sinks.feedkit import Feed, feed_of, vector
 from tests.sinks.kinds import Memory
@@ -114,3 +117,54 @@ def test_a_short_page_is_not_the_end(tmp_path: Path) -> None:
         grown: Feed = feed
         line = follow(kind, grown, script=[Grown(3), Grown(2)])
         assert line.cursor.seq == 3
+
+
+class SinkThatTidies(Wrapped):
+    """Notes when it is told that it has caught up; fails at the first ``failures`` of them."""
+
+    def __init__(self, inner: Sink, failures: int = 0) -> None:
+        super().__init__(inner)
+        self.told: list[int] = []
+        self.delivered = 0
+        self._failures = failures
+
+    def deliver(self, page: Sequence[Record]) -> str:
+        self.delivered = page[-1].seq
+        return super().deliver(page)
+
+    def caught_up(self) -> None:
+        self.told.append(self.delivered)
+        if len(self.told) <= self._failures:
+            raise Unavailable("connection refused", operation="set up", object="the sink", remedy="Start it")
+
+
+def test_a_sink_is_told_when_nothing_is_left(tmp_path: Path) -> None:
+    """Never between full pages, and again after each stretch of news; a failure is waited out and tried again."""
+    kind = Memory(tmp_path)
+    with feed_of(tmp_path, 512) as feed:
+        sink = SinkThatTidies(kind.make(feed.setup(kind.name, kind.place)), failures=2)
+        line = follow(kind, feed, sink=sink)
+        assert sink.told == [512, 512, 512]
+        assert [trouble.retry_s for trouble in line.troubles] == [1, 2, 0]
+        sink = SinkThatTidies(kind.make(feed.setup(kind.name, kind.place)))
+        follow(kind, feed, line.cursor, sink=sink)
+        assert sink.told == [0]
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0, 1), (0.5, 1), (40, 40), (86_400, LONGEST_PAUSE_S)])
+def test_a_pause_that_was_asked_for(tmp_path: Path, asked: float, waited: float) -> None:
+    """At least the sink's own first wait, at most ten minutes, and news does not shorten it."""
+
+    class SinkThatAsks(SinkThatTidies):
+        def deliver(self, page: Sequence[Record]) -> str:
+            if clock() < 1000 + waited:
+                raise AskedToWait("busy", operation="write to", object="the sink", remedy="Wait", seconds=asked)
+            return super().deliver(page)
+
+    kind = Memory(tmp_path)
+    clock = Clock()
+    with feed_of(tmp_path, 5) as feed:
+        sink = SinkThatAsks(kind.make(feed.setup(kind.name, kind.place)))
+        line = follow(kind, feed, sink=sink, clock=clock, script=[Grown(5)] * 3)
+    assert [trouble.retry_s for trouble in line.troubles] == [waited, 0]
+    assert clock() == 1000 + waited

@@ -1,0 +1,30 @@
+"""What the tests of the server sink share."""
+
+from __future__ import annotations
+
+from ingestd.sinks.base import Cursor
+from ingestd.sinks.document import point_id
+from ingestd.sinks.qdrant_server import ServerSink
+from tests.qdranthttp import WRITES
+from tests.sinks.faults import NEW
+from tests.sinks.feedkit import Feed, digest
+from tests.sinks.kinds import Server
+
+
+def same(served: Server, feed: Feed) -> bool:
+    assert served.state_of(feed) == served.expected(feed)
+    return True
+
+
+def key(feed: Feed, content: int) -> str:
+    return str(point_id(feed.uuid, digest(content)))
+
+
+def writes(served: Server) -> int:
+    return len(served.kit.asked(WRITES))
+
+
+def sink_of(served: Server, feed: Feed, cursor: Cursor = NEW) -> ServerSink:
+    sink = served.make(feed.setup(served.name, served.place, *cursor))
+    assert isinstance(sink, ServerSink)
+    return sink
