@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ingestd import qdrant_url
+from ingestd import endpoint_url, qdrant_url
 from ingestd.errors import EXIT_USAGE, Misconfigured
 
 SINK_KINDS: Final = ("qdrant", "jsonl")
@@ -216,8 +216,19 @@ def _bad_sink(text: str, message: str) -> Misconfigured:
     )
 
 
+def check_models(*names: str | None) -> None:
+    """Raises ``Misconfigured`` (exit code 2) for a malformed endpoint.
+
+    Names are stored and shown: this comes before either, because a key may hide in a URL.
+    """
+    for name in names:
+        if name is not None and name.startswith(endpoint_url.PREFIX):
+            endpoint_url.parse(name)
+
+
 def check_spec(spec: JobSpec) -> None:
     """Raises ``Misconfigured`` (exit code 2) for a setting out of its range, or one that no step takes."""
+    check_models(spec.describe, spec.embed, spec.embed_text)
     for key in ("batch_size", "workers", "cooldown", "device", "concurrency"):
         if problem := _problem(key, str(getattr(spec, key))):
             raise _bad_flag(key, getattr(spec, key), problem)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -18,6 +20,9 @@ from ingestctl import main, rpc
 
 from ingestd import config, errors, paths
 from ingestd.protocol import control
+from tests import hubkit, tinymodels
+from tests.endpointkit import EndpointServer, says
+from tests.qdrantkit import QdrantKit
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,10 +37,22 @@ NOT_RUN_HERE = {
 }
 """Commands of the README that no test of this file runs, each with the reason."""
 
-TORN_FILE = {"ingestctl wait", "ingestctl wait recent", "--follow"}
+TORN_FILE = {
+    "ingestctl wait",
+    "--follow",
+    *(f"ingestctl wait {job}" for job in ("recent", "captions", "by-server", "on-server")),
+}
 """What ends with exit code 3 here: one file is torn, for the README's section on failures."""
 
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "hubble_deep_field.jpg")
+
+
+HUB = {
+    "HuggingFaceTB/SmolVLM-256M-Instruct": lambda folder: tinymodels.smolvlm(folder, ends=True),
+    "HuggingFaceTB/SmolVLM2-500M-Video-Instruct": tinymodels.smolvlm2,
+    "google/siglip2-base-patch16-224": tinymodels.siglip2,
+}
+"""What the hub of the test serves under the names that the README's short names mean: the same, in miniature."""
 
 
 class Block(NamedTuple):
@@ -84,7 +101,7 @@ def commands() -> list[Command]:
 class Person:
     """Somebody with a home folder, photos in it, and nothing set that would move ingestd's places out of it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, hub: str) -> None:
         self.home = home
         pictures = home / "Pictures"
         (pictures / "2024").mkdir(parents=True)
@@ -103,7 +120,7 @@ class Person:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "LANG": "C.UTF-8",
             "LOGNAME": "me",
-            "HF_HUB_OFFLINE": "1",
+            "HF_ENDPOINT": hub,
         }
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
@@ -113,14 +130,27 @@ class Person:
 
 
 @pytest.fixture
-def person() -> Iterator[Person]:
+def person(tmp_path: Path) -> Iterator[Person]:
+    """With a hub, an endpoint and a Qdrant server where the README has them: on this machine, at their usual ports."""
     # A short folder: pytest's own are so long that the socket would move to the runtime folder under a hash.
+    for port in (8000, 6333):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                pytest.skip(f"port {port} is taken on this machine: the README's commands were not run")
     folder = Path(tempfile.mkdtemp(prefix="readme-", dir="/tmp"))
-    someone = Person(folder)
-    yield someone
-    ended = someone.run("ingestctl shutdown")
-    shutil.rmtree(folder)
-    assert ended.returncode == 0, ended
+    endpoint = EndpointServer(("smolvlm",), behave=lambda ask: says("A photo."))
+    endpoint.port = 8000
+    with hubkit.hub() as hub, ExitStack() as stack:
+        for hub_id, build in HUB.items():
+            hub.publish(hub_id, {path.name: path.read_bytes() for path in build(tmp_path / hub_id).iterdir()})
+        endpoint.start()
+        stack.callback(endpoint.stop)
+        stack.enter_context(closing(QdrantKit(tmp_path / "qdrant", port=6333)))
+        someone = Person(folder, hub.url)
+        yield someone
+        ended = someone.run("ingestctl shutdown")
+        shutil.rmtree(folder)
+        assert ended.returncode == 0, ended
 
 
 def pattern(shown: str, home: Path) -> re.Pattern[str]:
@@ -218,7 +248,7 @@ def test_the_verbs_are_those_of_the_code() -> None:
     (sentence,) = re.findall(r"^The verbs are (.*)\.$", README, re.MULTILINE)
     assert re.findall(r"`(\w+)`", sentence) == list(main.VERBS)
     assert set(control.VERBS) - set(main.VERBS) == {"hello", "subscribe"}
-    assert set(main.VERBS) <= set(control.VERBS)
+    assert set(main.VERBS) - set(control.VERBS) == main.ALONE
 
 
 def test_the_kinds_of_failures_are_those_of_the_code() -> None:

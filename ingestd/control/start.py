@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import anyio
 import msgspec
 
-from ingestd.config import STEP_FIELDS, VECTOR_SINKS, JobSpec, SinkSpec, check_spec, parse_sinks
+from ingestd.config import STEP_FIELDS, VECTOR_SINKS, JobSpec, SinkSpec, check_models, check_spec, parse_sinks
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
 from ingestd.ledger import jobs
 from ingestd.protocol import control as c
@@ -42,6 +42,7 @@ async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
             remedy=f"Give one of 1 to {MAX_NAME} printable characters", exit=EXIT_USAGE,
         )  # fmt: skip
     verbs.check_writable("start", "a job")
+    check_models(params.describe, params.embed, params.embed_text)
     found = await _resolve_roots(verbs, params)
     s = verbs.supervisor
     root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in found]))

@@ -124,7 +124,7 @@ def resolve(db: sqlite3.Connection, job_id: int, resolved: list[Step], provenanc
     for step in resolved:
         spec = {"kind": step.kind, "fingerprint": step.fingerprint, "spec": json.dumps(step.spec), "provenance": seen}
         (step_id,) = db.execute(sql("add_step"), spec).fetchone()
-        bit = {"job_id": job_id, "bit": step.bit, "step_id": step_id, "pass": step.pass_}
+        bit = {"job_id": job_id, "bit": step.bit, "step_id": step_id, "pass": step.pass_, "spec": spec["spec"]}
         db.execute(sql("add_job_step"), bit)
     db.execute(sql("job_resolved"), {"job_id": job_id, "resolved": seen})
     return steps(db, job_id)

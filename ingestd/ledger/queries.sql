@@ -68,10 +68,10 @@ INSERT INTO step(kind, fingerprint, spec, provenance) VALUES (:kind, :fingerprin
 ON CONFLICT(fingerprint) DO UPDATE SET kind = excluded.kind RETURNING id;
 
 -- :add_job_step One bit of a job's recipe.
-INSERT INTO job_step(job_id, bit, step_id, pass) VALUES (:job_id, :bit, :step_id, :pass);
+INSERT INTO job_step(job_id, bit, step_id, pass, spec) VALUES (:job_id, :bit, :step_id, :pass, :spec);
 
 -- :job_steps The recipe of a job.
-SELECT job_step.bit, step.kind, step.fingerprint, step.spec, job_step.pass, job_step.done, job_step.failed, step.id
+SELECT job_step.bit, step.kind, step.fingerprint, coalesce(job_step.spec, step.spec), job_step.pass, job_step.done, job_step.failed, step.id
 FROM job_step JOIN step ON step.id = job_step.step_id WHERE job_step.job_id = :job_id ORDER BY job_step.bit;
 
 -- :tally The counters of a job.

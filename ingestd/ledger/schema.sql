@@ -75,6 +75,7 @@ CREATE TABLE job_step (             -- bit i of item.todo and item.bad is the st
   pass     INTEGER NOT NULL,
   done     INTEGER NOT NULL DEFAULT 0,    -- items with this step committed, counted as they commit
   failed   INTEGER NOT NULL DEFAULT 0,
+  spec     TEXT,                    -- JSON: what this job runs it with: another job may have the model from elsewhere
   PRIMARY KEY (job_id, bit)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,4 +1,4 @@
-"""What is said to the child that lists, fetches and removes models, without a daemon: msgpack frames, as in ``work``."""
+"""What is said to the child that lists, fetches and removes models: msgpack frames, as in ``work``."""
 
 from __future__ import annotations
 

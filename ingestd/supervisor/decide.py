@@ -294,7 +294,10 @@ def _worker_gone(view: View, event: w.WorkerGone, now: float) -> list[w.Command]
         return []
     job = view.jobs[worker.job]
     # Exit code 0 of a worker that was not asked to go is a death like any other: a library may call ``exit``.
-    lost = worker.state != "killed" and not (event.clean and worker.state in ("draining", "finishing"))
+    ended = worker.state != "killed" and not (event.clean and worker.state in ("draining", "finishing"))
+    # One that says what it lacks has not died of an item: what it had begun is as innocent as the rest.
+    told = event.kind in ("misconfigured", "unavailable")
+    lost = ended and not told
     mine = tuple(pair for pair in view.buffer if pair[0] == worker.id)
     view.buffer = [pair for pair in view.buffer if pair[0] != worker.id]
     commands: list[w.Command] = [w.Store(job.id, mine, ())] if mine else []
@@ -307,8 +310,8 @@ def _worker_gone(view: View, event: w.WorkerGone, now: float) -> list[w.Command]
         sha: kept for sha, pairs in view.holders.items() if (kept := [p for p in pairs if p[0] != worker.id])
     }
     job.slots[worker.slot] = now + job.cooldown_s
-    if lost:
-        job.deaths_in_row += 1
+    if ended:
+        job.deaths_in_row += lost
         commands += _after_death(view, job, event, now)
     return commands
 

@@ -35,7 +35,7 @@ from ingestd.protocol.work import (
 from ingestd.worker.decode import MAX_PIXELS, open_picture
 from ingestd.worker.metadata import meta_body
 from ingestd.worker.models import META
-from ingestd.worker.models.base import Answer, Runner, description_of, out_of_memory
+from ingestd.worker.models.base import Answer, Runner, description_of, flagged, out_of_memory
 from ingestd.worker.read import read_file
 from ingestd.worker.usage import cores, usage
 from ingestd.worker.window import Entry, Window
@@ -89,6 +89,8 @@ class Pipeline:
                     self._window.verdict(verdict)
                 case Drain():
                     self._window.drain()
+                    for runner in self._runners:
+                        runner.drain()
                     return
                 case Finish():
                     self._window.finish()
@@ -225,7 +227,7 @@ class Pipeline:
             if isinstance(result, ItemError):
                 self._fail(entry, 1 << bit, result, stage="model", content=True)
             else:
-                entry.results.append(result)
+                entry.results.append(flagged(result))
                 if bit in self._read_bits:
                     texts[bit] = description_of(result.body)
         self._answered(entry, index, texts)

@@ -58,6 +58,16 @@ def test_workers_that_only_die_make_the_job_wait() -> None:
     assert next_wake(v, 30.0) == pytest.approx(60.0, abs=0.01)
 
 
+@pytest.mark.parametrize(("kind", "status"), [("misconfigured", "failed"), ("unavailable", "waiting")])
+def test_a_worker_that_says_what_it_lacks_accuses_no_item(kind: str, status: str) -> None:
+    """Its items go back as they were, and it is no death: an endpoint may be away for a week."""
+    v, worker = working(2)
+    worker.window[1].state = "begun"
+    back = next(c for c in decide(v, w.WorkerGone(1, False, kind, "it is away"), 0.0) if isinstance(c, w.GiveBack))
+    assert not back.lost
+    assert (v.jobs[1].deaths_in_row, v.jobs[1].status, v.jobs[1].reason) == (0, status, "it is away")
+
+
 def test_a_quarantine_is_progress() -> None:
     """A folder with many poisoned files is worked off: that each costs two workers does not make the job wait."""
     v = view(job(tally=tally(suspect=9), deaths_in_row=4, waits=2))

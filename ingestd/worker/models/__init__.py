@@ -17,6 +17,7 @@ META: Final = "meta"
 
 _FAMILIES: Final = {
     "builtin": "ingestd.worker.models.builtin",
+    "transformers": "ingestd.worker.models.transformers_",
     "openai": "ingestd.worker.models.openai_",
 }
 """Family name → the module that has its ``FAMILY``."""

@@ -54,7 +54,14 @@ class Runner(ABC):
         Gives each picture's index with its answer, in any order and as soon as it is known; an answer holds exactly
         the bits asked for. An exception fails the pictures that have no answer yet: the pipeline then finds the culprit
         by running them one by one, or makes the batch smaller when memory ran out. ``Unavailable`` and
-        ``Misconfigured`` end the worker: the job waits, or fails, and the items go back.
+        ``Misconfigured`` end the worker: the job waits, or fails, and the items go back. After ``drain`` those that
+        were not begun may be left without an answer: they go back too.
+        """
+
+    def drain(self) -> None:  # noqa: B027 - most batches end soon: nothing to do is the common case
+        """The worker is to end soon. Called from another thread, maybe during ``run``.
+
+        For a model whose batch takes long: finish what is under way, begin nothing more.
         """
 
 
@@ -103,6 +110,14 @@ def description_of(body: bytes) -> str:
     """The text in a ``describe`` step's body."""
     text: str = msgspec.json.decode(body, type=dict)["description"]
     return text
+
+
+def flagged(result: StepResult) -> StepResult:
+    """A result with its flag in its body, as ``odd``, where the ledger counts it and sinks show it."""
+    if not result.flag:
+        return result
+    body = msgspec.json.decode(result.body, type=dict) | {"odd": result.flag}
+    return msgspec.structs.replace(result, body=msgspec.json.encode(body))
 
 
 def fingerprint(what: dict[str, object]) -> str:

@@ -1,0 +1,327 @@
+"""Builds tiny checkpoints with random weights, as folders that transformers itself wrote: one for each model family.
+
+Tokenizers are trained on a few sentences, chat templates are those of the originals in structure, weights are
+safetensors. Weights are drawn wide, so that other pictures give clearly other vectors and texts. Every builder takes
+the folder to write and a seed, and gives the folder back.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModelForImageTextToText,
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    GenerationConfig,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    Siglip2Config,
+    Siglip2ImageProcessorPil,
+    Siglip2Model,
+    Siglip2Tokenizer,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessorPil,
+)
+
+SENTENCES = [
+    "a photo of a cat on a red sofa",
+    "two dogs run along the beach in the evening",
+    "describe this photo in one or two sentences",
+    "a cup of coffee on a wooden table near the window",
+    "the rocket stands on its pad under a blue sky",
+    "what is in the picture and where was it taken",
+    "mountains behind a lake with a small white boat",
+]
+
+SIDE = 32
+"""Pixels of a side that the tiny vision towers see."""
+
+VIEW_TOKENS = (SIDE // 8 // 2) ** 2
+"""What stands for one view in a prompt: patches of 8 pixels, two by two of them made one."""
+
+CHAT = (
+    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"
+    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
+    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
+    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+_TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+_EYE = {**_TOWER, "image_size": SIDE, "patch_size": 8}
+
+
+def clip(folder: Path, seed: int = 0) -> Path:
+    """A CLIP whose vectors have 24 numbers."""
+    tokenizer = clip_tokenizer(16)
+    config = CLIPConfig(text_config=_reader(tokenizer), vision_config=dict(_EYE), projection_dim=24)
+    return save(folder, seed, CLIPModel, config, tokenizer, clip_processor(SIDE))
+
+
+def clip_processor(side: int) -> Any:
+    """Crops the middle: a square of ``side`` pixels."""
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
+def clip_tokenizer(longest: int) -> Any:
+    """Lower-case byte pairs with an end mark on words, as CLIP's; ``longest`` is in tokens."""
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    bpe.normalizer = normalizers.Lowercase()
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
+    bpe.train_from_iterator(
+        SENTENCES,
+        trainers.BpeTrainer(
+            vocab_size=200,
+            special_tokens=["<|startoftext|>", "<|endoftext|>"],
+            end_of_word_suffix="</w>",
+            show_progress=False,
+        ),
+    )
+    learnt = json.loads(bpe.to_str())["model"]
+    merges = [tuple(pair) for pair in learnt["merges"]]
+    return CLIPTokenizer(vocab=learnt["vocab"], merges=merges, model_max_length=longest)
+
+
+def siglip(folder: Path, seed: int = 0) -> Path:
+    """A SigLIP (and, in form, a SigLIP 2 of fixed resolution): texts are padded to 16 tokens."""
+    tokenizer = chat_tokenizer(model_max_length=16, lower=True, ends=True)
+    config = SiglipConfig(text_config=_reader(tokenizer), vision_config=dict(_EYE))
+    processor = SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    return save(folder, seed, SiglipModel, config, tokenizer, processor)
+
+
+def siglip2(folder: Path, seed: int = 0) -> Path:
+    """A SigLIP 2 of the kind that keeps the picture's proportions: up to 16 patches of 8 pixels."""
+    bpe = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    bpe.normalizer = normalizers.Replace(" ", "▁")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    bpe.train_from_iterator(SENTENCES, trainers.BpeTrainer(vocab_size=420, special_tokens=special, show_progress=False))
+    learnt = json.loads(bpe.to_str())["model"]
+    tokenizer = Siglip2Tokenizer(vocab=learnt["vocab"], merges=[tuple(pair) for pair in learnt["merges"]])
+    eye = {**_TOWER, "num_patches": 16, "patch_size": 8}
+    config = Siglip2Config(text_config=_reader(tokenizer), vision_config=eye)
+    processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    return save(folder, seed, Siglip2Model, config, tokenizer, processor)
+
+
+def smolvlm(folder: Path, seed: int = 0, *, ends: bool = False, repeats: float = 0) -> Path:
+    """A SmolVLM, which transformers knows as Idefics3. With ``ends``, every fourth token ends a text; else hardly any.
+
+    ``repeats`` above 0 makes a model that says the same token again and again, the more surely the larger it is.
+    """
+    tokenizer = chat_tokenizer(model_max_length=1024)
+    config = Idefics3Config(**_vlm(tokenizer))
+    if repeats:
+        config.text_config.num_hidden_layers = 0
+    save(folder, seed, Idefics3ForConditionalGeneration, config, tokenizer, splitting(Idefics3ImageProcessorPil, SIDE))
+    _speak(folder, tokenizer, repeats)
+    return add_chat(folder, tokenizer, "Idefics3Processor", VIEW_TOKENS, 4 if ends else None)
+
+
+def smolvlm2(folder: Path, seed: int = 0, *, ends: bool = False) -> Path:
+    """A SmolVLM2, whose processor classes the machine may be unable to load (they want torchvision)."""
+    tokenizer = chat_tokenizer(model_max_length=1024)
+    config = SmolVLMConfig(**_vlm(tokenizer))
+    save(folder, seed, SmolVLMForConditionalGeneration, config, tokenizer, splitting(SmolVLMImageProcessorPil, SIDE))
+    _speak(folder, tokenizer, 0)
+    return add_chat(folder, tokenizer, "SmolVLMProcessor", VIEW_TOKENS, 4 if ends else None)
+
+
+def llava(folder: Path, seed: int = 0) -> Path:
+    """A LLaVA: a describing model that nothing here knows by name."""
+    tokenizer = chat_tokenizer(model_max_length=512)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**_EYE),
+        text_config=LlamaConfig(**_reader(tokenizer) | {"max_position_embeddings": 512}),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=(SIDE // 8) ** 2,
+    )
+    processor = LlavaProcessor(
+        clip_processor(SIDE),
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        chat_template=CHAT,
+        num_additional_image_tokens=1,
+    )
+    save(folder, seed, LlavaForConditionalGeneration, config, processor)
+    _speak(folder, tokenizer, 0)
+    return add_chat(folder, tokenizer, "", 0, 9)
+
+
+def bert(folder: Path, seed: int = 0, *, pooling: str = "mean") -> Path:
+    """A sentence encoder in the layout of sentence-transformers; vectors have 32 numbers."""
+    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words.normalizer = normalizers.BertNormalizer()
+    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words.train_from_iterator(
+        SENTENCES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    )
+    tokenizer = BertTokenizer(vocab=words.get_vocab(), model_max_length=64)
+    config = BertConfig(**_TOWER, vocab_size=len(tokenizer), max_position_embeddings=64)
+    save(folder, seed, BertModel, config, tokenizer)
+    modules = [("0", "", "models.Transformer"), ("1", "1_Pooling", "models.Pooling"), ("2", "2_Normalize", "Normalize")]
+    (folder / "modules.json").write_text(
+        json.dumps([{"idx": int(n), "name": n, "path": p, "type": f"sentence_transformers.{t}"} for n, p, t in modules])
+    )
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    mode = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens"}
+    (folder / "1_Pooling" / "config.json").write_text(
+        json.dumps({"word_embedding_dimension": 32, **{key: name == pooling for name, key in mode.items()}})
+    )
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": False}))
+    return folder
+
+
+def llama(folder: Path, seed: int = 0) -> Path:
+    """A language model of text alone: what no step here takes."""
+    tokenizer = chat_tokenizer()
+    config = LlamaConfig(**_TOWER, vocab_size=len(tokenizer))
+    return save(folder, seed, LlamaForCausalLM, config, tokenizer)
+
+
+def _reader(tokenizer: Any) -> dict[str, Any]:
+    """The text tower of an embedder."""
+    return {
+        **_TOWER,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 16,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
+def _vlm(tokenizer: Any) -> dict[str, Any]:
+    # No tied head: with one, a random model repeats the token before for ever.
+    text = LlamaConfig(
+        **_TOWER,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        max_position_embeddings=1024,
+        tie_word_embeddings=False,
+    )
+    return {
+        "text_config": text.to_dict(),
+        "vision_config": dict(_EYE),
+        "scale_factor": 2,
+        "image_token_id": tokenizer.convert_tokens_to_ids("<image>"),
+        "pad_token_id": tokenizer.pad_token_id,
+        "tie_word_embeddings": False,
+    }
+
+
+def splitting(kind: Any, side: int) -> Any:
+    """An image processor of ``kind`` that makes views of ``side`` pixels, up to four by four."""
+    return kind(size={"longest_edge": 4 * side}, max_image_size={"longest_edge": side})
+
+
+def _speak(folder: Path, tokenizer: Any, repeats: float) -> None:
+    """Makes a model say letters alone: the row of any other token becomes zeros, which are never the largest."""
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    with torch.no_grad():
+        if repeats:
+            model.lm_head.weight.copy_(model.get_input_embeddings().weight * repeats)
+        for token in range(len(tokenizer)):
+            if not tokenizer.decode([token]).strip().isalpha():
+                model.lm_head.weight[token] = 0
+    model.save_pretrained(folder)
+
+
+def add_chat(folder: Path, tokenizer: Any, processor: str, tokens: int, end_every: int | None) -> Path:
+    """What the folder of a chat model has beside image processor and tokenizer, unless its ``processor`` (a class's
+    name, or "") saved itself; and which tokens end a text.
+
+    ``tokens`` stand for a view of a picture. Each ``end_every``-th token ends a text, and none but the proper one does
+    when it is None.
+    """
+    if processor:
+        settings = {"image_seq_len": tokens, "processor_class": processor}
+        (folder / "processor_config.json").write_text(json.dumps(settings))
+        (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHAT}))
+    end = list(range(0, len(tokenizer), end_every)) if end_every else tokenizer.eos_token_id
+    GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=tokenizer.pad_token_id
+    ).save_pretrained(folder)
+    return folder
+
+
+def chat_tokenizer(
+    *, lower: bool = False, ends: bool = False, size: int = 0, **options: Any
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with the special tokens of SmolVLM.
+
+    ``ends``: an end token follows every text. ``size``: so many tokens in all, made-up words that no text has.
+    """
+    bpe = Tokenizer(models.BPE())
+    if lower:
+        bpe.normalizer = normalizers.Lowercase()
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    places = [f"<row_{row}_col_{col}>" for row in range(1, 7) for col in range(1, 7)]
+    special = ["<|im_start|>", "<|im_end|>", "<end_of_utterance>", "<fake_token_around_image>", "<image>"]
+    special += ["<global-img>", *places]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(
+        SENTENCES,
+        trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
+    )
+    if size:
+        whole = json.loads(bpe.to_str())
+        vocabulary = whole["model"]["vocab"]
+        for number in range(len(vocabulary), size):
+            vocabulary["Ġ" + "".join(chr(97 + int(digit)) for digit in f"{number:05}")] = number
+        bpe = Tokenizer.from_str(json.dumps(whole))
+    if ends:
+        end = bpe.token_to_id("<end_of_utterance>")
+        bpe.post_processor = processors.TemplateProcessing(
+            single="$A <end_of_utterance>", special_tokens=[("<end_of_utterance>", end)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token="<|im_start|>",
+        eos_token="<end_of_utterance>",
+        pad_token="<|im_end|>",
+        extra_special_tokens=["<fake_token_around_image>", "<image>", "<global-img>", *places],
+        **options,
+    )
+
+
+def save(folder: Path, seed: int, kind: Any, config: Any, *beside: Any) -> Path:
+    """A model of ``kind`` with random weights, and what belongs beside it."""
+    torch.manual_seed(seed)
+    model = kind(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            # Norms stay as they are. Everything else is drawn wide enough for its width that inputs matter.
+            if weight.dim() > 1:
+                weight.normal_(0, 1 if "embed" in name else 1.5 / weight.flatten(1).shape[1] ** 0.5)
+    model.save_pretrained(folder)
+    for part in beside:
+        part.save_pretrained(folder)
+    return folder

@@ -1,0 +1,182 @@
+"""What a worker makes with ``exact`` is what plain transformers code makes of the same files, in any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    Idefics3Processor,
+)
+
+from ingestd.protocol.work import Outcome, Step
+from ingestd.worker.models.transformers_ import FAMILY
+from tests.pictures import picture
+from tests.tinymodels import CHAT
+from tests.worker.transformers.kit import LIMIT, encoded, machine, opened, recipe, resolve, result, text, unit, vector
+from tests.worker.workerkit import worker
+
+Tiny = Callable[[str], Path]
+EMBEDDERS = ("clip", "siglip", "siglip2")
+DESCRIBERS = ("smolvlm", "smolvlm2", "llava")
+PROMPT = "what is in the picture"
+NAMES = [*EMBEDDERS, *DESCRIBERS]
+
+
+@pytest.fixture(scope="module")
+def exact(tiny: Tiny, cache: Path) -> list[Step]:
+    return recipe(
+        *(resolve("embed", tiny(name), cache, exact=True) for name in EMBEDDERS),
+        *(resolve("describe", tiny(name), cache, exact=True, prompt=PROMPT, max_tokens=LIMIT) for name in DESCRIBERS),
+    )
+
+
+@pytest.fixture(scope="module")
+def outcomes(exact: list[Step], photos: list[Path], cache: Path) -> tuple[dict[int, Outcome], dict[int, Outcome]]:
+    """Of all photos from one worker: given at once, and one after the other."""
+    with worker(exact, cache) as w:
+        together = dict(w.process(photos, timeout=120))
+        w.outcomes.clear()
+        alone = {at: w.one(path) for at, path in enumerate(photos, len(photos))}
+    return together, {at - len(photos): outcome for at, outcome in alone.items()}
+
+
+def plain_vectors(folder: Path, photos: list[Path]) -> numpy.ndarray:
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    inputs = AutoImageProcessor.from_pretrained(folder)([opened(path) for path in photos], return_tensors="pt")
+    return unit(model.get_image_features(**inputs).pooler_output)
+
+
+def plain_processor(folder: Path) -> Any:
+    if folder.name != "smolvlm2":
+        return AutoProcessor.from_pretrained(folder)
+    images, tokenizer = AutoImageProcessor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=CHAT)
+
+
+def plain_texts(folder: Path, photos: list[Path], *, together: bool) -> list[str | None]:
+    """Greedy texts; None for one that the model did not end, which is written again."""
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    ends = set(model.generation_config.eos_token_id)
+    processor = plain_processor(folder)
+    processor.tokenizer.padding_side = "left"
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT}]}]
+    prompt = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    texts: list[str | None] = []
+    for group in [photos] if together else [[path] for path in photos]:
+        inputs = processor(
+            text=[prompt] * len(group),
+            images=[[opened(path)] for path in group],
+            padding=True,
+            return_tensors="pt",
+        )
+        tokens = model.generate(**inputs, do_sample=False, max_new_tokens=LIMIT)[:, inputs["input_ids"].shape[1] :]
+        said = processor.batch_decode(tokens, skip_special_tokens=True)
+        texts += [each.strip() if ends & set(row) else None for each, row in zip(said, tokens.tolist(), strict=True)]
+    return texts
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_vectors_are_those_of_plain_code(
+    name: str, tiny: Tiny, photos: list[Path], outcomes: tuple[dict[int, Outcome], dict[int, Outcome]]
+) -> None:
+    """Cosine at least 0.9999 to plain code, in a batch of many sizes and alone; other photos have other vectors."""
+    bit = 1 + NAMES.index(name)
+    plain = plain_vectors(tiny(name), photos)
+    for found in outcomes:
+        ours = numpy.stack([vector(result(found[at], bit).vector) for at in range(len(photos))])
+        assert numpy.linalg.norm(ours, axis=1) == pytest.approx(1, abs=1e-5)
+        assert ((ours * plain).sum(1) >= 0.9999).all()
+        others = ours @ ours.T - 2 * numpy.eye(len(photos))
+        assert others.max() < 0.999
+
+
+@pytest.mark.parametrize("name", DESCRIBERS)
+def test_greedy_texts_are_those_of_plain_code(
+    name: str, tiny: Tiny, photos: list[Path], outcomes: tuple[dict[int, Outcome], dict[int, Outcome]]
+) -> None:
+    """The same text, letter by letter, wherever the model ended it: photos of other shapes have other numbers of
+    views, so that prompts of other lengths meet in one batch."""
+    bit = 1 + NAMES.index(name)
+    plain = plain_texts(tiny(name), photos, together=False)
+    assert plain_texts(tiny(name), photos, together=True) == plain
+    ended = {at: expected for at, expected in enumerate(plain) if expected is not None}
+    assert len(set(ended.values())) >= 4
+    for found in outcomes:
+        ours = {at: result(found[at], bit) for at in ended}
+        assert {at: (text(each), each.flag) for at, each in ours.items()} == {
+            at: (expected, "") for at, expected in ended.items()
+        }
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_queries_are_those_of_plain_code(
+    name: str,
+    tiny: Tiny,
+    exact: list[Step],
+    photos: list[Path],
+    cache: Path,
+    outcomes: tuple[dict[int, Outcome], dict[int, Outcome]],
+) -> None:
+    """A text's vector is plain code's with the padding that the model was trained with, in any case of letters; a
+    picture's is the one that its step stored."""
+    folder, bit = tiny(name), 1 + NAMES.index(name)
+    texts = ["a photo of a cat", "two dogs run along the beach in the evening and a white boat on a lake"]
+    answers = encoded(exact[bit], [*texts, texts[0].upper(), photos[4], photos[3]], cache)
+    assert [answer.error for answer in answers] == [""] * 5
+    found = [vector(answer.vector) for answer in answers]
+
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    padding = "longest" if name == "clip" else "max_length"
+    tokens = AutoTokenizer.from_pretrained(folder)(
+        texts, padding=padding, truncation=True, max_length=16, return_tensors="pt"
+    )
+    plain = unit(model.get_text_features(**tokens).pooler_output)
+    assert float(found[0] @ plain[0]) >= 0.9999
+    assert float(found[1] @ plain[1]) >= 0.9999
+    assert float(found[0] @ found[1]) < 0.999
+    assert float(found[0] @ found[2]) >= 0.9999
+    for query, at in ((found[3], 4), (found[4], 3)):
+        assert float(query @ vector(result(outcomes[0][at], bit).vector)) >= 0.9999
+
+
+def test_any_shape_of_picture_goes_through(tiny: Tiny, cache: Path) -> None:
+    """One pixel, a line, and strips that a processor would make gigabytes of; of a strip the middle counts, as it does
+    for plain code."""
+    sizes = [(1, 1), (3, 50), (50, 3), (3, 3), (4, 1), (1, 500), (65_000, 1), (2, 30_000)]
+    strip = picture(7, (1500, 48))
+    for name in NAMES:
+        embeds = name in EMBEDDERS
+        step = resolve("embed", tiny(name), cache) if embeds else resolve("describe", tiny(name), cache, max_tokens=2)
+        [runner] = FAMILY.load([step], machine())
+        prepared = [runner.prepare(Image.new("RGB", size, (200, 30, 90))) for size in sizes]
+        found = dict(runner.run(prepared, [2] * len(sizes)))
+        assert sorted(found) == list(range(len(sizes)))
+    [runner] = FAMILY.load([resolve("embed", tiny("clip"), cache, exact=True)], machine())
+    [(_, answer)] = runner.run([runner.prepare(strip)], [2])
+    model = AutoModel.from_pretrained(tiny("clip")).eval()
+    inputs = AutoImageProcessor.from_pretrained(tiny("clip"))([strip], return_tensors="pt")
+    plain = unit(model.get_image_features(**inputs).pooler_output)[0]
+    assert float(vector(answer[1].vector) @ plain) >= 0.999  # type: ignore[union-attr]
+
+
+def test_the_fast_way_stays_close(tiny: Tiny, photos: list[Path], cache: Path) -> None:
+    """Without ``exact``: pictures shrunk while they are decoded, numbers as this machine is fast at. Cosine at least
+    0.99 to plain code."""
+    steps = recipe(*(resolve("embed", tiny(name), cache) for name in EMBEDDERS))
+    with worker(steps, cache) as w:
+        found = w.process(photos)
+    for bit, name in enumerate(EMBEDDERS, 1):
+        plain = plain_vectors(tiny(name), photos)
+        cosines = [float(vector(result(found[at], bit).vector) @ plain[at]) for at in range(len(photos))]
+        assert min(cosines) >= 0.99, (name, cosines)
