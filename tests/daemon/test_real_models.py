@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy
@@ -10,7 +11,8 @@ import pytest
 from tests import tinymodels
 from tests.daemonkit import Daemon
 from tests.pictures import photo
-from tests.worker.transformers.test_parity import plain_vectors
+from tests.worker.transformers.kit import LIMIT
+from tests.worker.transformers.plain import PROMPT, plain_texts, plain_vectors
 
 COUNT = 12
 
@@ -57,9 +59,36 @@ def test_embeddings_come_first_and_search_does_not_wait(daemon: Daemon, tmp_path
     assert all(line["description"] and line["odd"] == "cut" for line in lines.values())
     assert daemon.call("summary")["odd"] == {"cut": COUNT}
 
-    vectors = dict(
-        daemon.query("SELECT name, vector FROM item JOIN result USING (content_id) WHERE vector IS NOT NULL")
-    )
-    plain = plain_vectors(clip, paths)
-    for path, wanted in zip(paths, plain, strict=True):
-        assert float(numpy.frombuffer(vectors[bytes(path.name, "utf-8")], "<f4") @ wanted) >= 0.9999
+
+@pytest.mark.timeout(400)
+def test_what_a_job_makes_is_what_plain_code_makes(daemon: Daemon, tmp_path: Path) -> None:
+    """With ``--exact``: greedy descriptions letter by letter, vectors to a cosine of 0.9999; and a batch of the
+    worker's is no other than single photos."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    paths = [folder / f"{number}.jpg" for number in range(8)]
+    for number, path in enumerate(paths):
+        path.write_bytes(photo(number, (64 + 40 * number, 48 + 90 * (number % 3)), quality=90))
+    embedder = tinymodels.siglip2(tmp_path / "siglip2")
+    describer = tinymodels.smolvlm(tmp_path / "smolvlm", ends=True)
+    job = daemon.ingest(
+        folder, embed=str(embedder), describe=str(describer), embed_text=str(tinymodels.bert(tmp_path / "bert")),
+        exact=True, prompt=PROMPT, max_tokens=LIMIT,
+    )  # fmt: skip
+    assert job["counts"]["done"] == len(paths)
+
+    def made(kind: str, column: str) -> dict[bytes, bytes]:
+        query = "SELECT name, {} FROM item JOIN result USING (content_id) JOIN step ON step.id = step_id WHERE kind = ?"
+        return dict(daemon.query(query.format(column), kind))
+
+    vectors, texts = made("embed", "vector"), made("describe", "body")
+    for path, wanted in zip(paths, plain_vectors(embedder, paths), strict=True):
+        assert float(numpy.frombuffer(vectors[path.name.encode()], "<f4") @ wanted) >= 0.9999
+    plain = plain_texts(describer, paths, together=False)
+    ended = {path.name.encode(): text for path, text in zip(paths, plain, strict=True) if text is not None}
+    assert len(ended) >= 3
+    found = {name: json.loads(texts[name])["description"] for name in ended}
+    assert found == ended
+    (group,) = daemon.call("search", 120, text=next(iter(ended.values())))["groups"]
+    assert group["order"] == "rank fusion"
+    assert len(group["hits"]) == len(paths)

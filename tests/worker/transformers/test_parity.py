@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
@@ -13,23 +12,19 @@ from PIL import Image
 from transformers import (
     AutoImageProcessor,
     AutoModel,
-    AutoModelForImageTextToText,
-    AutoProcessor,
     AutoTokenizer,
-    Idefics3Processor,
 )
 
 from ingestd.protocol.work import Outcome, Step
 from ingestd.worker.models.transformers_ import FAMILY
 from tests.pictures import picture
-from tests.tinymodels import CHAT
-from tests.worker.transformers.kit import LIMIT, encoded, machine, opened, recipe, resolve, result, text, unit, vector
+from tests.worker.transformers.kit import LIMIT, encoded, machine, recipe, resolve, result, text, unit, vector
+from tests.worker.transformers.plain import PROMPT, plain_texts, plain_vectors
 from tests.worker.workerkit import worker
 
 Tiny = Callable[[str], Path]
 EMBEDDERS = ("clip", "siglip", "siglip2")
 DESCRIBERS = ("smolvlm", "smolvlm2", "llava")
-PROMPT = "what is in the picture"
 NAMES = [*EMBEDDERS, *DESCRIBERS]
 
 
@@ -49,41 +44,6 @@ def outcomes(exact: list[Step], photos: list[Path], cache: Path) -> tuple[dict[i
         w.outcomes.clear()
         alone = {at: w.one(path) for at, path in enumerate(photos, len(photos))}
     return together, {at - len(photos): outcome for at, outcome in alone.items()}
-
-
-def plain_vectors(folder: Path, photos: list[Path]) -> numpy.ndarray:
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-    inputs = AutoImageProcessor.from_pretrained(folder)([opened(path) for path in photos], return_tensors="pt")
-    return unit(model.get_image_features(**inputs).pooler_output)
-
-
-def plain_processor(folder: Path) -> Any:
-    if folder.name != "smolvlm2":
-        return AutoProcessor.from_pretrained(folder)
-    images, tokenizer = AutoImageProcessor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    return Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=CHAT)
-
-
-def plain_texts(folder: Path, photos: list[Path], *, together: bool) -> list[str | None]:
-    """Greedy texts; None for one that the model did not end, which is written again."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    ends = set(model.generation_config.eos_token_id)
-    processor = plain_processor(folder)
-    processor.tokenizer.padding_side = "left"
-    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT}]}]
-    prompt = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    texts: list[str | None] = []
-    for group in [photos] if together else [[path] for path in photos]:
-        inputs = processor(
-            text=[prompt] * len(group),
-            images=[[opened(path)] for path in group],
-            padding=True,
-            return_tensors="pt",
-        )
-        tokens = model.generate(**inputs, do_sample=False, max_new_tokens=LIMIT)[:, inputs["input_ids"].shape[1] :]
-        said = processor.batch_decode(tokens, skip_special_tokens=True)
-        texts += [each.strip() if ends & set(row) else None for each, row in zip(said, tokens.tolist(), strict=True)]
-    return texts
 
 
 @pytest.mark.parametrize("name", EMBEDDERS)
