@@ -193,7 +193,8 @@ def parse_sinks(texts: list[str]) -> list[SinkSpec]:
     for text in texts:
         kind, _, place = text.partition(":")
         if kind not in SINK_KINDS:
-            raise _bad_sink(text, f"there is no sink of the kind '{kind}'")
+            # What follows the colon is not shown: it may be a URL with a key in it that wants "qdrant:" before it.
+            raise _bad_sink(kind, "there is no sink of this kind")
         if kind == "qdrant" and place:
             qdrant_url.parse(place)
             spec = SinkSpec(text, "qdrant-server", place)

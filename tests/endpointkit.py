@@ -102,6 +102,22 @@ def obliging(ask: Ask) -> Reply:
     return says(described(ask.number))
 
 
+def only(number: int, reply: Reply, times: int = 10**6) -> Behaviour:
+    """The first ``times`` requests for one picture get ``reply``; everything else is answered."""
+    return lambda ask: reply if ask.number == number and ask.nth < times else obliging(ask)
+
+
+def always(reply: Reply) -> Behaviour:
+    return lambda ask: reply
+
+
+def wait_for(condition: Callable[[], bool], timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 class EndpointServer:
     """The server and what it saw. ``behave`` may be exchanged while it runs; ``stop`` and ``start`` keep its port.
 

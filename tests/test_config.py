@@ -85,6 +85,14 @@ def test_a_sink_that_cannot_be(text: str) -> None:
         parse_sinks([text])
 
 
+def test_a_url_without_its_kind_is_not_repeated() -> None:
+    """A key that somebody wrote into it must not come into an error, which is logged."""
+    with pytest.raises(Misconfigured) as caught:
+        parse_sinks(["https://me:hunter2@host:6333"])
+    assert "hunter2" not in caught.value.sentence()
+    assert "qdrant:URL" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     "spec",
     [

@@ -100,7 +100,7 @@ def job_lines(job: dict[str, Any], paint: Paint, now: float, *, plain: bool = Fa
         model = f"  {paint('dim', clean(step['model']))}" if step["model"] and step["model"] != step["kind"] else ""
         row(clean(step["kind"]), f"{number(step['done'])} done{failed}{model}")
     for sink in job["sinks"]:
-        row(f"sink {clean(sink['kind'])}", _sink(sink, paint))
+        row(f"sink {sink_name(sink)}", _sink(sink, paint))
     if job.get("disk") and job["status"] in ACTIVE:
         needed, free = size(job["disk"]["needed"]), size(job["disk"]["free"])
         row("disk", f"{needed} were still to come after the first items, {free} free")
@@ -116,6 +116,11 @@ def job_lines(job: dict[str, Any], paint: Paint, now: float, *, plain: bool = Fa
     for index, item in enumerate(job["last_items"]):
         row("" if index else "last items", f"{paint('dim', _item(item, now))}  {clean(item['path'])}")
     return lines
+
+
+def sink_name(sink: dict[str, Any]) -> str:
+    """What a sink is called in a line that shows its place: of a server, the place is the URL."""
+    return clean(sink["kind"].removesuffix("-server"))
 
 
 def counts_text(counts: dict[str, Any]) -> str:

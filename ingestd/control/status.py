@@ -120,6 +120,8 @@ def phase_of(view: JobView, live: Supervisor) -> str:
 
 
 def _fetching(model: str, done: int, total: int) -> str:
+    if not done and not total:
+        return f"asking the hub for {model}"
     of = f" of {total / 1e6:,.0f}" if total else ""
     return f"fetching {model}: {done / 1e6:,.0f}{of} MB"
 

@@ -197,7 +197,7 @@ def test_an_unknown_model_is_misconfigured(tmp_path: Path) -> None:
         fatal = child.expect(Fatal)
         assert child.wait() == 1
     assert fatal.kind == "misconfigured"
-    assert (fatal.operation, fatal.object) == ("resolve", "the embed model 'blip9000'")
+    assert (fatal.operation, fatal.object) == ("find", "the model 'blip9000'")
     assert "builtin" in fatal.remedy
 
 

@@ -140,6 +140,8 @@ class _Pace:
         """``120 MB of 1.0 GB``, the rate, the time left: what is known of it."""
         now = time.monotonic()
         done, total = told["done"], told["total"]
+        if not done and not total:
+            return ["asking the hub"]
         self._seen = [(at, was) for at, was in self._seen if at > now - _RATE_S] + [(now, done)]
         words = [f"{size(done)} of {size(total)}" if total else size(done)]
         since, was = self._seen[0]

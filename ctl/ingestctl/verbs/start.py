@@ -195,6 +195,7 @@ def _only_the_daemon(args: argparse.Namespace) -> int:
 
 
 def _tell(reply: dict[str, Any]) -> None:
+    from ingestctl.render import sink_name
     from ingestctl.text import clean
 
     job = reply["job"]
@@ -202,7 +203,7 @@ def _tell(reply: dict[str, Any]) -> None:
     for source in job["sources"]:
         print(f"  source  {clean(source)}")
     for sink in job["sinks"]:
-        print(f"  {clean(sink['kind']):<7} {clean(sink['place'])}")
+        print(f"  {sink_name(sink):<7} {clean(sink['place'])}")
     sys.stdout.flush()
     for note in reply["notes"]:
         print(f"Note: {clean(note)}", file=sys.stderr)

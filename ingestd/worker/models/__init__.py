@@ -32,15 +32,7 @@ def _family_name(model: str) -> str:
 
 def family_of(kind: str, model: str) -> Family:
     """The family that answers to a model name for a kind of step. Raises ``Misconfigured``."""
-    module = _FAMILIES.get(_family_name(model))
-    if module is None:
-        raise Misconfigured(
-            "there is no such model",
-            operation="resolve",
-            object=f"the {kind} model {model!r}",
-            remedy=f"Models known here: {', '.join(sorted(_FAMILIES))}; 'none' leaves the step out",
-        )
-    family: Family = importlib.import_module(module).FAMILY
+    family: Family = importlib.import_module(_FAMILIES[_family_name(model)]).FAMILY
     if kind not in family.kinds:
         raise Misconfigured(
             f"{model!r} cannot do that step",
