@@ -265,6 +265,8 @@ def _change_notes(old: JobSpec, new: JobSpec) -> list[str]:
 
 def _settled(job: JobView) -> bool:
     """Whether what could be wrong from the beginning has had its chance to show: models, and the sinks' places."""
+    if job.status == "queued":
+        return job.resolved
     return job.status != "running" or (job.resolved and all(sink.state == "on" for sink in job.sinks.values()))
 
 

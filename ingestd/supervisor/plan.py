@@ -51,7 +51,7 @@ def plan(view: View, now: float) -> list[w.Command]:
         if job.status == "running" and not view.closing and not job.removing:
             commands += _compute(view, job, now)
         else:
-            commands += _rest(view, job, now)
+            commands += _rest(view, job, now) + _probe_early(view, job, now)
         commands += _sinks(view, job, now)
     commands += _overdue(view, now) + _commits(view, now)
     if not view.closing and (turn := _turn(view, now)):  # a job has just ended: the next one begins at once
@@ -143,6 +143,17 @@ def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
     return commands + _conclude(view, job, now)
 
 
+def _probe_early(view: View, job: JobView, now: float) -> list[w.Command]:
+    """Resolve the models of a job before its turn: a mistake is told while its person is there, and fetching may take
+    as long as the job before it."""
+    if job.status != "queued" or job.resolved or job.removing or view.closing:
+        return []
+    if any(other.probing for other in view.jobs.values()):
+        return []
+    job.probing, job.probing_since = True, now
+    return [w.Probe(job.id)]
+
+
 def _loading(view: View, job: JobView) -> list[float]:
     """Since when processes of a running job load models."""
     if job.status != "running" or view.closing:
@@ -222,7 +233,7 @@ def _lag_reason(job: JobView) -> str:
 def _rest(view: View, job: JobView, now: float) -> list[w.Command]:
     """A job that is not to compute: its walker ends, its workers finish what is in the model and exit."""
     commands: list[w.Command] = []
-    if job.probing and not job.ending_probe:
+    if job.probing and not job.ending_probe and (job.status != "queued" or job.removing or view.closing):
         job.ending_probe = True
         commands.append(w.EndProbe(job.id))
     if job.walking and not job.stopping_walk:

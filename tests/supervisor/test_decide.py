@@ -47,18 +47,36 @@ def test_the_next_job_begins_when_one_ends() -> None:
     """In the same decision: nobody waits for the next event or the next minute."""
     v = view(job(1), job(2, "queued", resolved=False))
     assert decide(v, w.Tick(), 0.0) == [
-        w.SetStatus(1, "completed", "", ""), w.SetStatus(2, "running", "", ""), w.Probe(2)
+        w.SetStatus(1, "completed", "", ""), w.Probe(2), w.SetStatus(2, "running", "", "")
     ]  # fmt: skip
+
+
+def test_the_models_of_a_queued_job_are_looked_for_before_its_turn() -> None:
+    """One probe at a time beside the job that computes; a mistake fails the job at once, a trouble makes it wait, and
+    a pause ends the probe."""
+    v = view(job(1, tally=tally(pending=5)), job(2, "queued", resolved=False), job(3, "queued", resolved=False))
+    assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn", "Probe"]
+    assert v.jobs[2].probing
+    assert decide(v, w.Tick(), 1.0) == []
+    assert decide(v, w.ProbeFailed(2, "misconfigured", "no such model"), 1.0) == [
+        w.SetStatus(2, "failed", "no such model", ""), w.Probe(3)
+    ]  # fmt: skip
+    assert decide(v, w.Asked(3, "pause", "me"), 2.0) == [w.SetStatus(3, "paused", "", "me"), w.EndProbe(3)]
+    decide(v, w.ProbeFailed(3, "ended", ""), 2.0)
+    assert decide(v, w.Asked(3, "resume", "me"), 3.0) == [w.SetStatus(3, "queued", "", "me"), w.Probe(3)]
+    decide(v, w.ProbeFailed(3, "unavailable", "no hub"), 4.0)
+    assert (v.jobs[3].status, v.jobs[3].reason) == ("waiting", "no hub")
+    assert v.jobs[1].status == "running"
 
 
 def test_a_job_waits_for_the_workers_of_the_one_before() -> None:
     """Paused is not over: two jobs never compute beside each other."""
     v, worker = working(3)
-    v.jobs[2] = job(2, "queued", resolved=False)
+    v.jobs[2] = job(2, "queued", tally=tally(pending=5))
     assert decide(v, w.Asked(1, "pause", "me"), 0.0) == [w.SetStatus(1, "paused", "", "me"), w.Send(1, Drain())]
     assert decide(v, w.Tick(), 1.0) == []
     commands = decide(v, w.WorkerGone(worker.id, True, "", ""), 2.0)
-    assert kinds(commands) == ["GiveBack", "SetStatus", "Probe"]
+    assert kinds(commands) == ["GiveBack", "SetStatus", "Spawn"]
 
 
 def test_of_two_running_jobs_at_a_start_one_yields() -> None:
