@@ -24,6 +24,7 @@ from transformers import (
     CLIPTokenizer,
     CLIPVisionConfig,
     GenerationConfig,
+    GPT2Config,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     Idefics3ImageProcessorPil,
@@ -33,6 +34,9 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
     Siglip2Config,
     Siglip2ImageProcessorPil,
     Siglip2Model,
@@ -43,6 +47,10 @@ from transformers import (
     SmolVLMConfig,
     SmolVLMForConditionalGeneration,
     SmolVLMImageProcessorPil,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+    ViTImageProcessorPil,
 )
 
 SENTENCES = [
@@ -168,6 +176,49 @@ def llava(folder: Path, seed: int = 0) -> Path:
     )
     save(folder, seed, LlavaForConditionalGeneration, config, processor)
     _speak(folder, tokenizer, 0)
+    return add_chat(folder, tokenizer, "", 0, 9)
+
+
+def captioner(folder: Path, seed: int = 0) -> Path:
+    """A ViT with a GPT-2 behind it, which writes about pictures and takes no words."""
+    tokenizer = chat_tokenizer()
+    writer = GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=len(tokenizer), add_cross_attention=True)
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(ViTConfig(**_EYE), writer)
+    images = ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    return save(folder, seed, VisionEncoderDecoderModel, config, tokenizer, images)
+
+
+def qwen(folder: Path, seed: int = 0) -> Path:
+    """A Qwen2.5-VL: pictures of any size up to 64 tokens, and a processor that would take videos, too."""
+    tokenizer = chat_tokenizer(model_max_length=512)
+    names = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    tokenizer.add_tokens(names, special_tokens=True)
+    ids = dict(
+        zip(("image", "video", "vision_start", "vision_end"), tokenizer.convert_tokens_to_ids(names), strict=True)
+    )
+    eye = {"depth": 2, "hidden_size": 32, "out_hidden_size": 32, "intermediate_size": 64, "num_heads": 4}
+    config = Qwen2_5_VLConfig(
+        vision_config={
+            **eye,
+            "patch_size": 8,
+            "spatial_merge_size": 2,
+            "window_size": 32,
+            "fullatt_block_indexes": [1],
+        },
+        text_config={
+            **_TOWER,
+            "vocab_size": len(tokenizer),
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 512,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+        },
+        **{f"{name}_token_id": ident for name, ident in ids.items()},
+    )
+    images = Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, min_pixels=16 * 16, max_pixels=64 * 16 * 16)
+    save(folder, seed, Qwen2_5_VLForConditionalGeneration, config, tokenizer, images)
+    _speak(folder, tokenizer, 0)
+    chat = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    (folder / "chat_template.jinja").write_text(chat)
     return add_chat(folder, tokenizer, "", 0, 9)
 
 

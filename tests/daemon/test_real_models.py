@@ -11,6 +11,7 @@ import pytest
 from tests import tinymodels
 from tests.daemonkit import Daemon
 from tests.pictures import photo
+from tests.worker.transformers.conftest import BUILDERS
 from tests.worker.transformers.kit import LIMIT
 from tests.worker.transformers.plain import PROMPT, plain_texts, plain_vectors
 
@@ -38,6 +39,9 @@ def test_embeddings_come_first_and_search_does_not_wait(daemon: Daemon, tmp_path
     daemon.wait_for(lambda: steps().get("embed") == COUNT, 120)
     assert steps()["describe"] < COUNT, "the describer is not slow enough for this test"
     daemon.wait_for(lambda: "pass 2 of 2 (describe)" in daemon.job()["phase"])
+    stored = dict(daemon.query("SELECT name, vector FROM item JOIN result USING (content_id) WHERE vector IS NOT NULL"))
+    for path, wanted in zip(paths, plain_vectors(clip, paths), strict=True):
+        assert float(numpy.frombuffer(stored[path.name.encode()], "<f4") @ wanted) >= 0.9999
     (group,) = daemon.call("search", 120, like=str(paths[7]), n=1)["groups"]
     assert group["hits"][0]["path"] == str(paths[7])
     assert group["hits"][0]["score"] == pytest.approx(1, abs=1e-3)
@@ -61,7 +65,8 @@ def test_embeddings_come_first_and_search_does_not_wait(daemon: Daemon, tmp_path
 
 
 @pytest.mark.timeout(400)
-def test_what_a_job_makes_is_what_plain_code_makes(daemon: Daemon, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("embeds", "describes"), [("siglip2", "smolvlm"), ("siglip", "smolvlm2")])
+def test_what_a_job_makes_is_what_plain_code_makes(embeds: str, describes: str, daemon: Daemon, tmp_path: Path) -> None:
     """With ``--exact``: greedy descriptions letter by letter, vectors to a cosine of 0.9999; and a batch of the
     worker's is no other than single photos."""
     folder = tmp_path / "photos"
@@ -69,8 +74,7 @@ def test_what_a_job_makes_is_what_plain_code_makes(daemon: Daemon, tmp_path: Pat
     paths = [folder / f"{number}.jpg" for number in range(8)]
     for number, path in enumerate(paths):
         path.write_bytes(photo(number, (64 + 40 * number, 48 + 90 * (number % 3)), quality=90))
-    embedder = tinymodels.siglip2(tmp_path / "siglip2")
-    describer = tinymodels.smolvlm(tmp_path / "smolvlm", ends=True)
+    embedder, describer = BUILDERS[embeds](tmp_path / embeds), BUILDERS[describes](tmp_path / describes)
     job = daemon.ingest(
         folder, embed=str(embedder), describe=str(describer), embed_text=str(tinymodels.bert(tmp_path / "bert")),
         exact=True, prompt=PROMPT, max_tokens=LIMIT,

@@ -16,6 +16,7 @@ from ingestd.errors import EXIT_USAGE, Misconfigured
 from ingestd.protocol.work import Machine
 from ingestd.worker.models.openai_.keys import VARIABLE, read_key, without
 from ingestd.worker.models.openai_.meaning import (
+    MAX_TEXT,
     SECOND_TEMPERATURE,
     Refused,
     Said,
@@ -185,6 +186,12 @@ def test_a_key_is_taken_out_of_what_a_server_says() -> None:
     assert without("", said) == said
 
 
+@pytest.mark.parametrize("key", ["", "none", "ollama", "EMPTY"])
+def test_a_placeholder_is_no_secret(key: str) -> None:
+    """What is given as a key where none is needed stays in descriptions, and in the names of models."""
+    assert without(key, f"There is {key} in it") == f"There is {key} in it"
+
+
 # ------------------------------------------------------------------------------------------------- what a reply means
 
 WISH = Wish("tiny", "What is it?", 99, 0.0, None)
@@ -209,6 +216,8 @@ def completion(content: Any, finish: str = "stop", **more: Any) -> bytes:
         (completion("<think>Is it a", "length"), Said("", False)),
         (completion('A sign: "<think>".'), Said('A sign: "<think>".', True)),
         (completion("A\0cat"), Said("A\0cat", True)),
+        # A server that knows no limit: what is kept is cut, and says so.
+        (completion("word " * MAX_TEXT), Said(("word " * MAX_TEXT)[:MAX_TEXT], False)),
     ],
 )
 def test_completions(body: bytes, reply: Said) -> None:

@@ -103,7 +103,7 @@ def test_a_name_means_the_same_wherever_it_is_served() -> None:
     assert len({said.steps[1].fingerprint for said in others} | set(prints)) == 2 + len(SETTINGS)
     assert found[1].steps[1].spec["served"] == "llava:latest"
     assert found[1].steps[1].spec["model"] == f"{plain}/v1/#llava"
-    assert found[0].provenance["endpoint"] == f"http://127.0.0.1:{one.port}/v1"
+    assert found[0].provenance["describe"]["endpoint"] == f"http://127.0.0.1:{one.port}/v1"
     for (key, value), said in zip(SETTINGS.items(), others[1:], strict=True):
         assert said.steps[1].spec[key] == value
 

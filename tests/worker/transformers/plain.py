@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 import torch
+from PIL import Image
 from transformers import (
     AutoImageProcessor,
     AutoModel,
@@ -28,7 +29,27 @@ def plain_vectors(folder: Path, photos: list[Path]) -> numpy.ndarray:
     return unit(model.get_image_features(**inputs).pooler_output)
 
 
+class PlainQwen:
+    """What Qwen2.5-VL's processor does to pictures, by its parts: it cannot be made without torchvision."""
+
+    def __init__(self, folder: Path) -> None:
+        self.images = AutoImageProcessor.from_pretrained(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.apply_chat_template = self.tokenizer.apply_chat_template
+        self.batch_decode = self.tokenizer.batch_decode
+
+    def __call__(self, text: list[str], images: list[list[Image.Image]], **options: Any) -> Any:
+        seen = self.images(images, return_tensors="pt")
+        counts = [int(grid.prod()) // 4 for grid in seen["image_grid_thw"]]
+        words = [each.replace("<|image_pad|>", "<|image_pad|>" * n) for each, n in zip(text, counts, strict=True)]
+        tokens = self.tokenizer(words, **options)
+        pictures = tokens["input_ids"] == self.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        return {**seen, **tokens, "mm_token_type_ids": pictures.int()}
+
+
 def plain_processor(folder: Path) -> Any:
+    if folder.name == "qwen":
+        return PlainQwen(folder)
     if folder.name != "smolvlm2":
         return AutoProcessor.from_pretrained(folder)
     images, tokenizer = AutoImageProcessor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ingestd.protocol.work import Step, StepResult
 from ingestd.worker.models.base import Runner
 from ingestd.worker.models.transformers_ import FAMILY
+from tests.pictures import picture
 from tests.worker.test_batches import collect, pipeline
 from tests.worker.transformers.kit import LIMIT, machine, opened, recipe, resolve, result, text
 from tests.worker.workerkit import worker
@@ -128,6 +130,40 @@ def test_one_view_of_a_picture_unless_exact(tiny: Tiny, photos: list[Path]) -> N
     assert exact.prepare(picture)["pixel_values"].dtype == "float32"
     assert (fast.want, exact.want) == (32, 0)
     assert exact.batch < fast.batch
+
+
+def test_a_model_that_takes_any_number_of_pixels_gets_a_million(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless exact: a photo of 12 megapixels is 16,000 tokens to such a model otherwise. Its own limits, where they are
+    lower, are kept."""
+    from ingestd.worker.models.transformers_ import describe
+
+    large, small = picture(1, (1200, 900)), picture(1, (64, 48))
+    exact = loaded(resolve("describe", tiny("qwen"), exact=True))
+    plain = loaded(resolve("describe", tiny("qwen")))
+    monkeypatch.setattr(describe, "MOST_PIXELS", 32 * 64)
+    fast = loaded(resolve("describe", tiny("qwen")))
+    sides = 8 * 8
+    assert 0.7 * 128**2 < len(exact.prepare(large)["pixel_values"]) * sides <= 128**2
+    assert len(plain.prepare(large)["pixel_values"]) == len(exact.prepare(large)["pixel_values"])
+    assert 0.5 * 32 * 64 < len(fast.prepare(large)["pixel_values"]) * sides <= 32 * 64
+    assert len(fast.prepare(small)["pixel_values"]) * sides <= 32 * 64
+    assert (exact.want, fast.want) == (0, 46)
+
+
+def test_a_strip_is_cut_before_a_processor_enlarges_it(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that scales the shorter side and takes the middle would make gigabytes of a line of pixels."""
+    runner = loaded(resolve("describe", tiny("llava")))
+    seen: list[tuple[int, int]] = []
+    kind = type(runner._prompted._processor.image_processor)
+    resize = kind.resize
+
+    def watched(self: Any, image: Any, *args: Any, **options: Any) -> Any:
+        seen.append(image.shape[-2:])
+        return resize(self, image, *args, **options)
+
+    monkeypatch.setattr(kind, "resize", watched)
+    runner.prepare(Image.new("RGB", (65_000, 1)))
+    assert seen == [(1, 20)]
 
 
 class RunnerThatHoldsThree(Runner):

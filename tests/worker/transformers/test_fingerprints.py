@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from transformers import CLIPModel
 
-from ingestd.protocol.work import Fatal, FromWorker, Hello, Step, WorkerSetup
+from ingestd.protocol.work import Fatal, FromWorker, Hello, Step, StepRequest, WorkerSetup
+from ingestd.worker import models
 from ingestd.worker.models import weights
-from ingestd.worker.models.transformers_ import FAMILY, resolve as transformers_resolve
+from ingestd.worker.models.transformers_ import FAMILY, device, resolve as transformers_resolve
 from ingestd.worker.models.weights import weights_hash
 from tests.childkit import running
 from tests.tinymodels import clip
@@ -76,12 +77,19 @@ def test_where_the_configuration_does_not_say_the_model_is_asked(tiny: Tiny, mon
     assert resolve("embed", tiny("clip")) == said
 
 
-def test_device_and_dtype_are_provenance(tiny: Tiny, cache: Path) -> None:
-    """They are recorded beside a step, not in what identifies it."""
-    found = FAMILY.provenance(machine())
-    assert found["device"] == "cpu"
-    assert found["dtype"] in ("float32", "bfloat16")
-    assert {"torch", "transformers", "tokenizers", "safetensors"} < found.keys()
+def test_device_and_dtype_are_provenance(tiny: Tiny, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are recorded for each step as it runs, not in what identifies it."""
+    monkeypatch.setattr(device, "_fast_dtype", lambda _: "bfloat16")
+    model = str(tiny("clip"))
+    requests = [
+        StepRequest("embed", model, {"exact": True}),
+        StepRequest("embed_text", model),
+        StepRequest("describe", "builtin"),
+    ]
+    found: Any = models.provenance(requests, machine())
+    assert [found[request.kind]["dtype"] for request in requests] == ["float32", "bfloat16", "float32"]
+    assert {found[request.kind]["device"] for request in requests} == {"cpu"}
+    assert {"torch", "transformers", "tokenizers", "safetensors"} < found["embed"].keys()
     spec = resolve("embed", tiny("clip"), cache).spec
     assert not {"device", "dtype"} & spec.keys()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ingestd.worker.models.transformers_.odd import Odd, odd, worse
@@ -57,8 +59,12 @@ def test_a_text_without_a_letter_is_empty(text: str) -> None:
 
 
 def test_long_texts_take_no_time() -> None:
-    """Any two thousand words are judged within a second, whatever they are."""
-    assert odd(" ".join(f"word{n}" for n in range(2000)), ended=True) == ""
+    """The time grows as the text does: of thirty thousand words too, whatever they are; and a loop in them is seen."""
+    words = [f"word{n}" for n in range(30_000)]
+    began = time.process_time()
+    assert odd(" ".join(words), ended=True) == ""
+    assert odd(" ".join(words[:300] * 3), ended=True) == "loop"
+    assert time.process_time() - began < 5
     assert odd("ab" * 5000 + "c", ended=True) == "loop"
     assert odd("".join(chr(0x4E00 + n * n % 5000) for n in range(4000)), ended=True) == ""
 

@@ -24,7 +24,7 @@ from tests.worker.workerkit import worker
 
 Tiny = Callable[[str], Path]
 EMBEDDERS = ("clip", "siglip", "siglip2")
-DESCRIBERS = ("smolvlm", "smolvlm2", "llava")
+DESCRIBERS = ("smolvlm", "smolvlm2", "llava", "qwen")
 NAMES = [*EMBEDDERS, *DESCRIBERS]
 
 

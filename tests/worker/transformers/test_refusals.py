@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingestd.errors import Misconfigured
+from ingestd.errors import Misconfigured, Unavailable
 from ingestd.protocol.work import Fatal, FromWorker, Hello, Probe, StepRequest, WorkerSetup
 from ingestd.worker.models.transformers_ import device
 from ingestd.worker.models.transformers_.device import Place
@@ -91,6 +91,20 @@ SPOILT: list[tuple[str, str, Callable[[Path], object], str]] = [
     ("embed", "bert", lambda f: None, "of the type 'bert', which gives no vectors for pictures and texts alike"),
     ("embed_text", "llama", lambda f: None, "of the type 'llama', which gives no vectors for texts"),
     ("embed_text", "smolvlm2", lambda f: None, "of the type 'smolvlm', which gives no vectors for texts"),
+    # A processor without a tokenizer's words for pictures, one of another side than its crop: known by a trial picture.
+    (
+        "describe",
+        "qwen",
+        lambda f: (f / "chat_template.jinja").write_text("What is it?"),
+        "its processor fails on a picture",
+    ),
+    (
+        "embed",
+        "siglip",
+        lambda f: edit(f, "preprocessor_config.json", image_mean=[1, 2]),
+        "its processor fails on pictures",
+    ),
+    ("describe", "captioner", lambda f: None, "it has no processor that takes a prompt with a picture"),
     ("embed", "clip", huge, "it needs about 5278.1 GB of memory as bfloat16"),
 ]
 
@@ -129,6 +143,8 @@ def test_a_folder_that_cannot_work_is_refused(
         ("describe", "smolvlm", {"max_tokens": 0}, "asked for nothing"),
         ("describe", "smolvlm", {"prompt": " "}, "asked for nothing"),
         ("describe", "smolvlm", {"temperature": -1.0}, "asked for nothing"),
+        ("describe", "smolvlm", {"prompt": "What is <image>?"}, "fails on a picture and the prompt"),
+        ("describe", "llava", {"prompt": "What is it? " * 200}, "the prompt takes"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(
@@ -159,11 +175,23 @@ def test_a_device_that_is_not_here_is_refused(wanted: str, why: str, tiny: Tiny)
 
 
 def test_memory_is_compared_with_the_weights_in_their_dtype() -> None:
-    """A billion parameters fit into 4 GB as bfloat16 and not as float32; the sentence has both figures."""
-    assert device.check_memory(10**9, Place("cpu", "bfloat16"), 4 * 10**9) == ""
-    short = device.check_memory(10**9, Place("cpu", "float32"), 4 * 10**9)
-    assert short == "it needs about 5.2 GB of memory as float32, and 4.0 GB are free"
-    assert "GPU memory" in device.check_memory(10**9, Place("cuda:1", "float32"), 4 * 10**9)
+    """A billion parameters fit into 4 GB as bfloat16 and not as float32; the sentence has both figures, and what may
+    come right by itself is told from what never will."""
+    free, small = (4 * 10**9, 8 * 10**9), (4 * 10**9, 4 * 10**9)
+    assert device.check_memory(10**9, Place("cpu", "bfloat16"), free) is None
+    needs = "it needs about 5.2 GB of memory as float32, and"
+    assert device.check_memory(10**9, Place("cpu", "float32"), free) == (f"{needs} 4.0 GB are free", False)
+    assert device.check_memory(10**9, Place("cpu", "float32"), small) == (f"{needs} this machine has 4.0 GB", True)
+    short = device.check_memory(10**9, Place("cuda:1", "float32"), free)
+    assert short is not None
+    assert "GPU memory" in short.words
+
+
+def test_memory_that_is_taken_just_now_is_waited_for(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that begins while another one's model is loaded waits for it, and does not fail."""
+    monkeypatch.setattr(device, "_memory", lambda _: (10**8, 10**12))
+    with pytest.raises(Unavailable, match=r"0\.1 GB are free"):
+        resolve("embed", tiny("clip"))
 
 
 def test_weights_that_are_not_all_there_are_never_made_up(tiny: Tiny, tmp_path: Path) -> None:

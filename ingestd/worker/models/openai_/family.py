@@ -83,7 +83,7 @@ class _Endpoints(Family):
             remedy="Embed with another model",
         )
 
-    def provenance(self, machine: Machine) -> dict[str, object]:
+    def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:
         from importlib.metadata import version
 
         return {"httpx": version("httpx"), "endpoint": self._resolved}

@@ -21,6 +21,10 @@ _LOOSE: Final = stat.S_IWGRP | stat.S_IRWXO
 
 STANDS_FOR_KEY: Final = "[key]"
 
+SECRET_LEAST: Final = 8
+"""Characters of a key that is one: where a server wants none, people give "none" or "ollama", and those are words that
+a description or a model's name may have."""
+
 
 def read_key(machine: Machine, endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """The key, or ``""`` where none is given. Raises ``Misconfigured``, also where others could read it on its way."""
@@ -42,7 +46,7 @@ def read_key(machine: Machine, endpoint: Endpoint, environ: Mapping[str, str]) -
 
 def without(key: str, text: str) -> str:
     """``text`` with the key taken out, however JSON may have written it: servers repeat what they were sent."""
-    if not key:
+    if len(key) < SECRET_LEAST:
         return text
     return text.replace(key, STANDS_FOR_KEY).replace(key.replace("/", "\\/"), STANDS_FOR_KEY)
 

@@ -19,6 +19,9 @@ REQUEST_VERSION: Final = 1
 SECOND_TEMPERATURE: Final = 0.7
 """For the second request after an odd answer: at 0 most servers give the same text again."""
 
+MAX_TEXT: Final = 1 << 17
+"""Characters of a description that are kept: 4,096 tokens, the most that can be asked for, are a quarter of that."""
+
 _THOUGHT: Final = re.compile(r"\A\s*<think>.*?(</think>|\Z)", re.DOTALL)
 """The thinking of a reasoning model, which some servers leave at the head of its answer; maybe it never ends."""
 
@@ -97,7 +100,9 @@ def read_completion(status: int, headers: Mapping[str, str], body: bytes, now: d
     text = _text_of(message.get("content"))
     if text is None:
         return Later("garbled", "its answer holds no text")
-    return Said(_THOUGHT.sub("", text, count=1).strip(), choice.get("finish_reason") != "length")
+    text = _THOUGHT.sub("", text, count=1).strip()
+    ended = choice.get("finish_reason") != "length" and len(text) <= MAX_TEXT
+    return Said(text[:MAX_TEXT], ended)
 
 
 def read_models(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> list[str] | Wrong | Later:

@@ -7,7 +7,7 @@ numbers), ``library`` (the border to transformers), ``resolve`` (what a request 
 
 ``exact`` means what plain transformers does with the same files: the picture decoded in full, float32, and split into
 views as the folder's own processor does. Without it a picture is shrunk while it is decoded, numbers are what the
-device is fast at, and a picture that a model would split is one view.
+device is fast at, a picture that SmolVLM would split is one view, and Qwen-VL gets at most a million pixels of one.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class _Transformers(Family):
     def encoder(self, step: Step, machine: Machine) -> Encoder:
         return _Loader(machine).encoder(step)
 
-    def provenance(self, machine: Machine) -> dict[str, object]:
+    def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:
         from importlib.metadata import version
 
         from ingestd.worker.models.transformers_.device import choose
 
-        place = choose(machine.device, exact=False)
+        place = choose(machine.device, exact=bool(request.settings.get("exact")))
         names = ("torch", "transformers", "tokenizers", "safetensors")
         return {**{name: version(name) for name in names}, "device": place.device, "dtype": place.dtype}
 

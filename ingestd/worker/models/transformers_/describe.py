@@ -14,10 +14,10 @@ from ingestd.protocol.work import Step, StepResult
 from ingestd.worker.models.base import Answer, Runner
 from ingestd.worker.models.transformers_.device import Place
 from ingestd.worker.models.transformers_.folder import Refusal
-from ingestd.worker.models.transformers_.library import want_of
+from ingestd.worker.models.transformers_.library import pixel_limits, want_of
 from ingestd.worker.models.transformers_.odd import Odd, odd, worse
 from ingestd.worker.models.transformers_.sampling import sampler
-from ingestd.worker.models.transformers_.towers import slim, to_place
+from ingestd.worker.models.transformers_.towers import LONGEST, middle, slim, to_place
 
 PROMPT: Final = "Describe this photo in one or two sentences."
 
@@ -26,6 +26,13 @@ MAX_TOKENS: Final = 64
 
 TRY_TEMPERATURE: Final = 0.7
 """Of the second attempt after a greedy one: enough to leave a loop, not enough to leave the picture."""
+
+MOST_PIXELS: Final = 1280 * 28 * 28
+"""Of a picture for a model that takes any number of them (Qwen-VL): the upper end of the range that its model card
+calls a balance of speed and memory, 1,280 tokens. Its own limit is sixteen times as much, which a photo reaches."""
+
+_LONGEST_KEPT: Final = 200
+"""Sides that a picture may be long for such a model: of longer ones its processor makes an error."""
 
 _BILLION: Final = 1_000_000_000
 
@@ -54,7 +61,14 @@ class Prompted:
             # One view of the whole picture: a photo of 12 megapixels has 17 otherwise, and takes ten times as long.
             # Without the size, the picture would be enlarged to four sides of a view before it is made into one.
             self._options = {"do_image_splitting": False, "size": dict(images.max_image_size)}
+        elif not exact and (pixels := pixel_limits(images)):
+            self._options = {"size": {name: min(limit, MOST_PIXELS) for name, limit in pixels.items()}}
         self.want = 0 if exact else self._want(images)
+        self._longest = 0  # sides of a picture; 0: any number
+        if getattr(images, "do_center_crop", False):
+            self._longest = LONGEST
+        elif pixel_limits(images):
+            self._longest = _LONGEST_KEPT
         self._half = place.dtype != "float32"
         self._processor = processor
         self._text = _templated(processor, prompt, refuse)
@@ -65,11 +79,16 @@ class Prompted:
         processor = getattr(self._local, "processor", None)
         if processor is None:  # a tokenizer may not be called by two threads at once
             processor = self._local.processor = copy.deepcopy(self._processor)
+        if self._longest:
+            picture = middle(picture, self._longest)
         inputs = processor(images=[picture], text=[self._text], return_tensors="np", **self._options)
         return slim(dict(inputs), half=self._half)
 
     def _want(self, images: Any) -> int:
-        return int(self._options["size"]["longest_edge"]) if self._options else want_of(images)
+        if not self._options:
+            return want_of(images)
+        longest = int(self._options["size"]["longest_edge"])
+        return longest if self.splits else int(longest**0.5) + 1
 
 
 class Describer(Runner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ingestd.errors import Misconfigured
 
@@ -52,31 +52,42 @@ def choose(device: str, *, exact: bool) -> Place:
     return Place(device, "float32" if exact else _fast_dtype(device))
 
 
-def check_memory(parameters: int, place: Place, available: int | None = None) -> str:
-    """Empty when weights of so many parameters fit there; else what is short, in words.
+class Shortage(NamedTuple):
+    """``words``: what is short. ``lasting``: not even all memory of the machine would do."""
 
-    ``available`` (bytes) is asked of the system when it is not given.
+    words: str
+    lasting: bool
+
+
+def check_memory(parameters: int, place: Place, memory: tuple[int, int] | None = None) -> Shortage | None:
+    """None when weights of so many parameters fit there now.
+
+    ``memory`` (bytes that are free, bytes in all) is asked of the system when it is not given.
     """
     need = parameters * BYTES[place.dtype] * _SLACK + (0 if place.device.startswith("cuda") else _LIBRARIES)
-    free = _available(place) if available is None else available
+    free, whole = memory or _memory(place)
     if need <= free:
-        return ""
+        return None
     where = "GPU memory" if place.device.startswith("cuda") else "memory"
-    return f"it needs about {_gb(need)} of {where} as {place.dtype}, and {_gb(free)} are free"
+    lasting = need > whole
+    there = f"this machine has {_gb(whole)}" if lasting else f"{_gb(free)} are free"
+    return Shortage(f"it needs about {_gb(need)} of {where} as {place.dtype}, and {there}", lasting)
 
 
 def _gb(count: float) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def _available(place: Place) -> int:
+def _memory(place: Place) -> tuple[int, int]:
     if place.device.startswith("cuda"):
         import torch
 
-        return int(torch.cuda.mem_get_info(place.device)[0])
+        free, whole = torch.cuda.mem_get_info(place.device)
+        return int(free), int(whole)
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    memory = psutil.virtual_memory()
+    return int(memory.available), int(memory.total)
 
 
 def _fast_dtype(device: str) -> str:

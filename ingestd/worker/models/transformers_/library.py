@@ -17,6 +17,8 @@ _HERE: Final[dict[str, Any]] = {"local_files_only": True, "trust_remote_code": F
 
 _OWN_CODE: Final = "Choose a model that transformers knows by itself"
 
+_FOR_CHAT: Final = "Choose a model that was made for chat"
+
 
 def quiet() -> None:
     """Progress bars and advice go nowhere: this process has nobody who reads them."""
@@ -46,7 +48,7 @@ def config_of(folder: ModelFolder, refuse: Refusal) -> Any:
             raise refuse(
                 f"{known} its model type {kind!r}", "Install a newer transformers, or choose another"
             ) from None
-        raise refuse(f"its config.json makes no sense: {_first_line(error)}", "Fetch the model again, whole") from None
+        raise refuse(f"its config.json makes no sense: {first_line(error)}", "Fetch the model again, whole") from None
 
 
 def describes(config: Any) -> bool:
@@ -106,7 +108,7 @@ def load_model(auto: Any, folder: ModelFolder, place: Place, refuse: Refusal, *,
                 f"memory ran out while its weights were loaded ({place.device}, {place.dtype})",
                 "It is tried again; end what else runs, or choose a smaller model",
             ) from None
-        raise refuse(f"its weights cannot be loaded: {_first_line(error)}", "Fetch the model again, whole") from None
+        raise refuse(f"its weights cannot be loaded: {first_line(error)}", "Fetch the model again, whole") from None
     # The library fills what is missing with random numbers.
     missing = sorted(key for key in info["missing_keys"] if not key.startswith(spare))
     missing += sorted(str(key) for key in info["mismatched_keys"])
@@ -130,7 +132,7 @@ def tokenizer_of(folder: ModelFolder, refuse: Refusal) -> Any:
             return PreTrainedTokenizerFast.from_pretrained(folder.path, **_HERE)
         raise _lacks(error, "tokenizer", refuse) from None
     except Exception as error:
-        raise refuse(f"its tokenizer cannot be read: {_first_line(error)}", "Fetch the model again, whole") from None
+        raise refuse(f"its tokenizer cannot be read: {first_line(error)}", "Fetch the model again, whole") from None
 
 
 def image_processor_of(folder: ModelFolder, refuse: Refusal) -> Any:
@@ -143,7 +145,7 @@ def image_processor_of(folder: ModelFolder, refuse: Refusal) -> Any:
         raise _lacks(error, "image processor", refuse) from None
     except Exception as error:
         raise refuse(
-            f"its image processor cannot be read: {_first_line(error)}", "Fetch the model again, whole"
+            f"its image processor cannot be read: {first_line(error)}", "Fetch the model again, whole"
         ) from None
 
 
@@ -161,13 +163,57 @@ def processor_of(folder: ModelFolder, refuse: Refusal) -> Any:
                 images, tokenizer, image_seq_len=_image_tokens(folder), chat_template=_chat_template(folder)
             )
         except Exception as error:
-            raise refuse(f"its processor cannot be built: {_first_line(error)}", "Fetch the model again") from None
+            raise refuse(f"its processor cannot be built: {first_line(error)}", "Fetch the model again") from None
     try:
-        return AutoProcessor.from_pretrained(folder.path, backend="pil", **_HERE)  # type: ignore[no-untyped-call]
+        kind = _processor_class(folder)
+        if kind is not None and "video_processor" in kind.get_attributes():
+            return _without_videos(kind, folder, refuse)
+        processor = AutoProcessor.from_pretrained(folder.path, backend="pil", **_HERE)  # type: ignore[no-untyped-call]
     except ImportError as error:
         raise _lacks(error, "processor", refuse) from None
+    except Misconfigured:
+        raise
     except Exception as error:
-        raise refuse(f"its processor cannot be read: {_first_line(error)}", "Fetch the model again, whole") from None
+        raise refuse(f"its processor cannot be read: {first_line(error)}", "Fetch the model again, whole") from None
+    if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
+        raise refuse("it has no processor that takes a prompt with a picture", _FOR_CHAT)
+    return processor
+
+
+def _processor_class(folder: ModelFolder) -> Any:
+    """The class that ``AutoProcessor`` would make: the one that a file of the folder names, else that of its model
+    type; None when there is none."""
+    from transformers import AutoConfig
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
+
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        said = folder.json(name).get("processor_class")
+        if said and (found := processor_class_from_name(said)) is not None:
+            return found
+    return PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(folder.path, **_HERE)), None)
+
+
+def _without_videos(kind: Any, folder: ModelFolder, refuse: Refusal) -> Any:
+    """A processor of pictures and videos (Qwen-VL, InternVL, …) for pictures alone.
+
+    Videos are prepared by torchvision or not at all, so the part for them would keep such a model from being loaded.
+    """
+    from transformers.video_processing_utils import VideoProcessorMixin
+
+    class ForPictures(kind):  # type: ignore[misc]
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            """The library does not find the base class of its video processors where torchvision is not installed."""
+            if argument_name == "video_processor":
+                return VideoProcessorMixin
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+    parts: dict[str, Any] = {
+        "image_processor": lambda: image_processor_of(folder, refuse),
+        "tokenizer": lambda: tokenizer_of(folder, refuse),
+        "video_processor": VideoProcessorMixin,
+    }
+    settings, others = kind.get_processor_dict(folder.path, **_HERE)
+    return ForPictures.from_args_and_dict([parts[name]() for name in kind.get_attributes()], settings, **others)
 
 
 def want_of(images: Any) -> int:
@@ -185,6 +231,14 @@ def want_of(images: Any) -> int:
 
 
 _LARGEST_SIDE: Final = 4096
+
+
+def pixel_limits(images: Any) -> dict[str, int]:
+    """The least and the largest number of pixels, under the names of edges, of an image processor that keeps the
+    size of a picture between two such numbers; empty for any other."""
+    size = dict(getattr(images, "size", None) or {})
+    limits = {name: int(size.get(name) or 0) for name in ("shortest_edge", "longest_edge")}
+    return limits if limits["shortest_edge"] and limits["longest_edge"] > _LARGEST_SIDE else {}
 
 
 def _image_tokens(folder: ModelFolder) -> int:
@@ -214,10 +268,12 @@ def _lacks(error: ImportError, part: str, refuse: Refusal) -> Misconfigured:
     names = [name for name in ("sentencepiece", "torchvision", "num2words", "tiktoken", "timm") if name in lines]
     remedy = f"pip install {' '.join(names)}" if names else "Install what it names"
     return refuse(
-        f"its {part} needs a library that is not installed: {names[0] if names else _first_line(error)}", remedy
+        f"its {part} needs a library that is not installed: {names[0] if names else first_line(error)}", remedy
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An exception's kind and the first line of its text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+    # It stands before the full stop of a sentence of ours.
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300].rstrip(".: ")

@@ -16,6 +16,10 @@ LOOP_WORDS: Final = 8
 
 LOOP_REPEATS: Final = 3
 
+LONGEST_PHRASE: Final = 100
+"""Words of a phrase that is looked for in a row: what repeats longer ones shows all over the text, and comparing every
+length would take minutes for the text of a server that knows no limit."""
+
 WINDOW: Final = 5
 """Words of the runs that are compared all over the text. Two sentences share four words often, five seldom."""
 
@@ -68,7 +72,7 @@ def _words(text: str) -> list[str]:
 
 def _in_a_row(words: list[str]) -> bool:
     """A phrase of n words that is repeated at once at least ``LOOP_REPEATS`` times, ``LOOP_WORDS`` words in all."""
-    for length in range(1, len(words) // LOOP_REPEATS + 1):
+    for length in range(1, min(len(words) // LOOP_REPEATS, LONGEST_PHRASE) + 1):
         wanted = max(LOOP_REPEATS * length, LOOP_WORDS) - length
         same = 0  # words in a row that equal the one a phrase earlier
         for at in range(length, len(words)):

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from PIL import Image
+
 from ingestd.errors import Misconfigured
 from ingestd.protocol.work import Machine, Step, StepRequest
 from ingestd.worker.decode import DECODER_VERSION
 from ingestd.worker.models.base import Tell, fingerprint
-from ingestd.worker.models.transformers_ import describe, library, sentences
+from ingestd.worker.models.transformers_ import describe, library, sentences, towers
 from ingestd.worker.models.transformers_.device import Place, check_memory, choose
 from ingestd.worker.models.transformers_.folder import (
     ModelFolder,
@@ -24,6 +26,8 @@ from ingestd.worker.models.weights import weights_hash
 
 VERSION: Final = 1
 """Raise it when the same files, settings and pixels give other results."""
+
+_TRIAL_SIZE: Final = (256, 192)
 
 _WRITING: Final = ("prompt", "max_tokens", "temperature", "seed")
 """Settings that only a model that writes has."""
@@ -45,7 +49,8 @@ class Parts:
 
 
 def resolve(request: StepRequest, machine: Machine, tell: Tell) -> Step:
-    """The step that a request means. Raises ``Misconfigured`` in one sentence, or ``Unavailable`` from the hub."""
+    """The step that a request means. Raises ``Misconfigured`` in one sentence, or ``Unavailable``: from the hub, or
+    while memory is short."""
     refuse = Refusal(request.kind, request.model)
     settings = _settings(request, refuse)
     place = choose(machine.device, exact=bool(settings.get("exact")))
@@ -55,14 +60,18 @@ def resolve(request: StepRequest, machine: Machine, tell: Tell) -> Step:
     config = library.config_of(folder, refuse)
     check_architecture(request.kind, folder, config, refuse)
     short = check_memory(folder.parameters, place)
-    if short:
-        raise refuse(short, "Choose a smaller model, end what else runs, or use an endpoint (openai:URL#model)")
+    if short and short.lasting:
+        raise refuse(short.words, "Choose a smaller model, or use an endpoint (openai:URL#model)")
+    if short:  # another job's worker may hold it, or a browser
+        raise refuse.unavailable(
+            short.words, "It is tried again by itself; end what else runs, or choose a smaller model"
+        )
     spec: dict[str, object] = {"model": request.model, "folder": str(located.folder), **settings}
     if located.hub_id:
         spec |= {"hub_id": located.hub_id, "revision": located.revision}
     if request.kind != "describe":
         spec |= {"dim": _dim(request.kind, folder, config, place, refuse), "vector": request.kind}
-    _check_processor(request.kind, folder, spec, place, refuse)
+    _check_processor(request.kind, folder, config, spec, place, refuse)
     spec |= _hashes(folder, machine, refuse)
     return Step(0, request.kind, _fingerprint(request.kind, spec), spec)
 
@@ -128,8 +137,11 @@ def _settings(request: StepRequest, refuse: Refusal) -> dict[str, object]:
     return exact
 
 
-def _check_processor(kind: str, folder: ModelFolder, spec: dict[str, Any], place: Place, refuse: Refusal) -> None:
-    """Builds what prepares its inputs, so that whatever is wrong with those files is told now."""
+def _check_processor(
+    kind: str, folder: ModelFolder, config: Any, spec: dict[str, Any], place: Place, refuse: Refusal
+) -> None:
+    """Builds what prepares its inputs and gives it a picture, so that whatever is wrong with those files, or with the
+    prompt, is told now and not once for every picture."""
     need_tokenizer(folder, refuse)
     if kind == "embed_text":
         library.tokenizer_of(folder, refuse)
@@ -137,10 +149,22 @@ def _check_processor(kind: str, folder: ModelFolder, spec: dict[str, Any], place
     need_image_processor(folder, refuse)
     if kind == "describe":
         processor = library.processor_of(folder, refuse)
-        describe.Prompted(processor, spec["prompt"], place, refuse, exact=bool(spec.get("exact")))
+        prepare: Any = describe.Prompted(processor, spec["prompt"], place, refuse, exact=bool(spec.get("exact")))
     else:
-        library.image_processor_of(folder, refuse)
+        prepare = towers.Preparer(library.image_processor_of(folder, refuse), place)
         library.tokenizer_of(folder, refuse)
+    try:
+        inputs = prepare(Image.new("RGB", _TRIAL_SIZE, (128, 128, 128)))
+    except Exception as error:  # nothing is wrong with that picture
+        remedy = (
+            "Choose another model" if kind == "embed" else "Choose another model, or leave special tokens out of it"
+        )
+        what = "pictures" if kind == "embed" else "a picture and the prompt"
+        raise refuse(f"its processor fails on {what}: {library.first_line(error)}", remedy) from None
+    tokens = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
+    room = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if tokens and room and tokens >= room:
+        raise refuse(f"the prompt takes {tokens} tokens with a picture, and it reads {room}", "Shorten the prompt")
 
 
 def _dim(kind: str, folder: ModelFolder, config: Any, place: Place, refuse: Refusal) -> int:

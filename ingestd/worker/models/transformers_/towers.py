@@ -119,10 +119,10 @@ class TowerEncoder(Encoder):
         return picture_vectors(self._model, self._place, [self._prepare(image)], self._dim)[0]
 
 
-def middle(picture: Image.Image) -> Image.Image:
-    """The picture, or of a strip the middle that is ``LONGEST`` times as long as it is wide."""
+def middle(picture: Image.Image, sides: int = LONGEST) -> Image.Image:
+    """The picture, or of a strip the middle that is ``sides`` times as long as it is wide."""
     width, height = picture.size
-    longest = LONGEST * min(width, height)
+    longest = sides * min(width, height)
     if max(width, height) <= longest:
         return picture
     left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
