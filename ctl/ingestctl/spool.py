@@ -62,6 +62,7 @@ def _absolute(source: BinaryIO, separator: bytes) -> Iterator[tuple[bytes, int]]
     rest = b""
     number = 0
     here = os.getcwdb()
+    blank = b"\r" if separator == b"\n" else b""  # a line that ends as on Windows: made absolute, it would be ``here``
     while True:
         data = source.read1(_CHUNK) if hasattr(source, "read1") else source.read(_CHUNK)
         lines = (rest + data).split(separator)
@@ -73,7 +74,7 @@ def _absolute(source: BinaryIO, separator: bytes) -> Iterator[tuple[bytes, int]]
                 raise _no_list(number, "it holds NUL bytes", "if the paths end with NUL (find -print0), add -0")
             if len(line) > MAX_PATH:
                 raise _no_list(number, f"it is {len(line):,} bytes long", "one path a line, or NUL and -0")
-            if line:
+            if line and line != blank:
                 block.append(os.path.normpath(line if line.startswith(b"/") else here + b"/" + line))
         if len(rest) > MAX_PATH:
             raise _no_list(number + 1, f"it is over {MAX_PATH:,} bytes long", "one path a line, or NUL and -0")

@@ -143,6 +143,11 @@ def _commit_one(
         anew = {"state": "pending", "todo": recipe.mask, "bad": 0, "pass": recipe.pass_of(recipe.mask)}
         db.execute(sql("settle_unread"), {"item": outcome.item, **anew})
         return "pending"
+    if content_id is not None and old_content not in (None, content_id):
+        # Edited since an earlier pass or a failure: what was done before, was done for another content.
+        uncount(db, job_id, recipe, state, todo, bad)
+        db.execute(sql("forget_failures"), {"item": outcome.item})
+        todo, bad = recipe.mask, 0
     finished = 0 if content_id is None else _result_bits(db, job_id, content_id) & todo
     failed = _store_failures(db, recipe, outcome, content_id, todo & ~finished, attempts, now)
     left = todo & ~finished & ~failed

@@ -3,7 +3,7 @@
 The follower (``follow``) reads the feed and calls a sink from one thread, in this order::
 
     open(cursor) ▸ deliver(page) ▸ deliver(page) ▸ …            search(…) between any two calls
-      nothing left ▸ caught_up()
+      nothing left, or about to close ▸ caught_up()
       any Unavailable ▸ wait ▸ open(…) again if the sink is no longer ``opened`` ▸ deliver(the same page) ▸ …
 
 Delivery is at least once: after a death, a page that was durable already may come again. Records carry whole current
@@ -65,7 +65,8 @@ class Sink(ABC):
         """
 
     def caught_up(self) -> None:  # noqa: B027  (most sinks have nothing to do then)
-        """The feed held nothing more when it was last read: undo what was set for a bulk load.
+        """The feed held nothing more when it was last read, or the sink is about to be closed: undo what was set for a
+        bulk load.
 
         It is called each time, also after ``open`` alone, so it must cost nothing when nothing is to do. Raises
         ``Unavailable``: it is called again after the wait.

@@ -95,6 +95,15 @@ class Follower:
             if self._finish_by is not None and not more:
                 break
             self._listen(0 if more or self._finish_by is not None else None)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let go of the place. It may be for good, in the middle of a bulk load: nobody else undoes what that set."""
+        try:
+            if self._sink.opened:
+                self._sink.caught_up()
+        except Unavailable:
+            pass  # whoever opens the place next finds it as it is
         self._sink.close()
 
     def _advance(self) -> bool:

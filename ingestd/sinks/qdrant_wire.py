@@ -248,7 +248,8 @@ class Wire:
 
     def _forbidden(self, words: str, operation: str) -> Misconfigured:
         have = "another key" if self._key else "the server's API key"
-        remedy = f"Put {have} into {KEY_VARIABLE} or into the file that qdrant_key_file names, and start the job again"
+        places = f"the file that qdrant_key_file names, or into {KEY_VARIABLE} before the daemon starts"
+        remedy = f"Put {have} into {places}, and start the job again"
         return self.misconfigured(words, operation, remedy)
 
     def _foreign(self, message: str, operation: str) -> IngestError:

@@ -121,7 +121,8 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
     for line in _split(file, b"\n"):
         if as_on_windows is None:
             as_on_windows = line.endswith(b"\r")
-        yield line.removesuffix(b"\r") if as_on_windows else line
+        if path := line.removesuffix(b"\r") if as_on_windows else line:
+            yield path
 
 
 def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:

@@ -40,6 +40,8 @@ def test_start_sends_all_that_was_typed(home: Home) -> None:
     daemon = home.daemon(start=started())
     words = "/p --name n --describe builtin --embed ./clip --batch-size 10 --cooldown auto --workers 2 --limit 1,000"
     words += " --include *.jpg --include *.png --exclude tmp --sink qdrant --sink jsonl:out/x.jsonl /q"
+    words += " --embed-text minilm --prompt Why? --max-tokens 40 --temperature 0.5 --seed 0 --exact --passes 1"
+    words += " --device cuda:1 --concurrency 8"
     ran = home.run("start", *words.split())
     assert ran.code == 0, ran
     assert daemon.asked("start") == [
@@ -55,6 +57,15 @@ def test_start_sends_all_that_was_typed(home: Home) -> None:
             include=["*.jpg", "*.png"],
             exclude=["tmp"],
             sinks=["qdrant", f"jsonl:{home.cwd}/out/x.jsonl"],
+            embed_text="minilm",
+            prompt="Why?",
+            max_tokens=40,
+            temperature=0.5,
+            seed=0,
+            exact=True,
+            passes=1,
+            device="cuda:1",
+            concurrency=8,
             actor="ada",
         )
     ]
@@ -102,6 +113,13 @@ def test_a_list_from_stdin_is_spooled(home: Home, flag: list[str], separator: by
     assert asked.list_file == f"{home.folder}/state/spool/list-{asked.list_sha256[:16]}.{suffix}"
     assert len(os.listdir(home.folder / "state" / "spool")) == 1
     assert f"read {len(wanted)} paths from stdin" in ran.err
+
+
+def test_an_empty_line_from_windows_is_no_path(home: Home) -> None:
+    """Made absolute, it would be the folder where the client stands, and everything in it would be taken."""
+    daemon = home.daemon(start=started())
+    assert home.run("start", "-", stdin=b"/p/a.jpg\r\n\r\n/p/b.jpg\r\n\r\n").code == 0
+    assert Path(daemon.asked("start")[0].list_file).read_bytes() == b"/p/a.jpg\r\n/p/b.jpg\r\n"
 
 
 def test_a_million_paths_are_not_held(home: Home) -> None:

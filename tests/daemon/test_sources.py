@@ -196,7 +196,7 @@ def test_a_sinks_place_that_cannot_be(shared: Daemon, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"sinks": ["csv"]}, "no sink of the kind"),
+        ({"sinks": ["csv"]}, "no sink of this kind"),
         ({"sinks": ["jsonl:relative.jsonl"]}, "not absolute"),
         ({"sinks": ["qdrant"], **META}, "no vectors"),
         ({"batch_size": 0, **META}, "--batch-size is 0"),

@@ -89,6 +89,29 @@ def test_a_partial_pass_goes_back_with_what_is_left(b: Books) -> None:
     assert b.column(item, "attempts") == 2
 
 
+def test_an_edit_between_passes_begins_again(b: Books) -> None:
+    """A file that was edited and not walked since is read anew by the second pass: its first pass is owed again."""
+    (item,) = b.found(b"a")
+    b.run(item, "A")
+    assert b.run(item, "B", DESCRIBE, version=2).state == "pending"
+    assert (b.column(item, "todo"), b.column(item, "pass")) == (META | EMBED, 0)
+    assert b.counts() == [(0, 0), (0, 0), (1, 0)]
+    assert (b.feed()[sha("A")][1], b.feed()[sha("B")][1]) == (1, 0)
+    assert b.run(item, "B", META | EMBED, version=2).state == "done"
+
+
+def test_an_edit_before_a_retry_begins_again(b: Books) -> None:
+    """What failed, failed for other bytes: the steps that were done before are done for the new ones as well."""
+    (item,) = b.found(b"a")
+    b.claim()
+    failed = broken(item, "A", DESCRIBE, kind="model", stage="model")
+    b.commit(msgspec.structs.replace(made(item, "A", META | EMBED), failures=failed.failures))
+    assert items.retry(b.db, b.job, b.recipe(), 0, None, None)[0] == 1
+    assert b.run(item, "B", DESCRIBE, version=2).state == "pending"
+    assert b.failures(item) == []
+    assert b.run(item, "B", META | EMBED, version=2).state == "done"
+
+
 def test_a_failed_step_leaves_the_others(b: Books) -> None:
     """An item with one bad step is failed, with a failure of that step alone; its other results are in the feed."""
     (item,) = b.found(b"a")

@@ -55,6 +55,16 @@ def test_points_that_were_forgotten_come_back(served: Server, feed: Feed, harm: 
     assert follow(served, feed, line.cursor).delivered[0].seq == 600
 
 
+def test_news_does_not_hide_what_was_forgotten(served: Server, feed: Feed) -> None:
+    """Points that were written and not reported can only be more than were counted, however many they are."""
+    cursor = follow(served, feed).cursor
+    _forget_a_tenth(served, feed)
+    feed.add(300)
+    line = follow(served, feed, cursor)
+    assert line.delivered[0].seq == 0
+    assert same(served, feed)
+
+
 def test_an_older_snapshot_is_noticed_by_renames_alone(served: Server, feed: Feed) -> None:
     """The same number of points, and the newest are older than they were."""
     cursor = follow(served, feed).cursor

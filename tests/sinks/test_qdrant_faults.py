@@ -92,6 +92,7 @@ def test_a_pause_that_the_server_asks_for_is_kept(served: Server, feed: Feed) ->
     line = follow(served, feed, clock=clock, script=[*script, *script, *script])
     assert line.troubles[0].retry_s == 40
     assert clock() >= 1040
+    assert len(served.kit.asked("GET")) == 2, "nothing there is in doubt, and yet it was opened again"
     assert same(served, feed)
     served.kit.faults = [Fault("GET", status=429, headers={"Retry-After": "40"})]
     with pytest.raises(AskedToWait):

@@ -83,7 +83,10 @@ def test_no_key(locked: Server, feed: Feed) -> None:
         begin(child, feed, locked)
         fatal = child.expect(Fatal)
     assert (fatal.kind, fatal.message) == ("misconfigured", "the server answers 401")
-    assert fatal.remedy.startswith("Put the server's API key into INGESTD_QDRANT_KEY")
+    assert fatal.remedy == (
+        "Put the server's API key into the file that qdrant_key_file names, or into INGESTD_QDRANT_KEY before the"
+        " daemon starts, and start the job again"
+    )
 
 
 def test_a_server_that_repeats_the_key(locked: Server, feed: Feed) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from ingestd.errors import Misconfigured
 from ingestd.ledger.reader import PAGE
-from ingestd.protocol.work import Grown, Search, Step
+from ingestd.protocol.work import Finish, Grown, Search, Step
 from ingestd.sinks.document import point_id
+from ingestd.sinks.follow import FINISH_S
 from tests.qdranthttp import WRITES, Fault
-from tests.sinks.faults import NEW, follow
+from tests.sinks.faults import NEW, Clock, SlowSink, follow
 from tests.sinks.feedkit import DIM, JOB, Feed, feed_of, vector
 from tests.sinks.kinds import Server
 from tests.sinks.serverkit import key, same, sink_of
@@ -231,6 +232,21 @@ def test_indexing_comes_back_after_a_crash(served: Server, feed: Feed) -> None:
         served.kit.config(served.collection(feed))["optimizers"]["indexing_threshold"] = 10**12 + 5000
         follow(served, feed, stored)
         assert served.kit.config(served.collection(feed))["optimizers"]["indexing_threshold"] == 5000
+
+
+@pytest.mark.parametrize(("faults", "after"), [([], 20_000), ([Fault("PATCH", skip=1, status=500)], 10**12 + 20_000)])
+def test_indexing_comes_back_when_a_bulk_load_is_given_up(
+    served: Server, feed: Feed, faults: list[Fault], after: int
+) -> None:
+    """A job that drops this sink, or is removed, never comes back to it. A server that is away holds up nothing."""
+    feed.add(6400)
+    served.kit.faults = faults
+    clock = Clock()
+    slow = SlowSink(sink_of(served, feed), clock, FINISH_S / 20)
+    line = follow(served, feed, sink=slow, clock=clock, script=[Finish()])
+    assert 20 * PAGE <= line.cursor.seq < 7000
+    assert thresholds(served) == [10**12 + 20_000, 20_000]
+    assert served.kit.config(served.collection(feed))["optimizers"]["indexing_threshold"] == after
 
 
 def test_indexing_of_a_users_collection_is_left_alone(served: Server, feed: Feed) -> None:

@@ -116,6 +116,7 @@ def test_lines_that_end_as_on_windows(photos: Path, listed: Listed) -> None:
     """A list with CR LF means the same files; in one with LF a name may end with CR."""
     paths = [photo(photos / "a.jpg"), photo(photos / "b.jpg")]
     assert listed.walk(paths, end=b"\r\n").new == [below(path) for path in paths]
+    assert listed.walk([*paths, b"", b""], end=b"\r\n").end.skipped == {}
     photo(photos / "c.tar\r")
     assert listed.walk([*paths, bytes(photos) + b"/c.tar\r"]).end.skipped == {"other": 1}
 
