@@ -104,6 +104,9 @@ MAX_PROMPT: Final = 8000
 """Characters: a request is at most 64 KiB."""
 
 
+_HIDES_SECRETS: Final = frozenset(("sinks", "endpoint_key_file", "qdrant_key_file"))
+
+
 class Setting(NamedTuple):
     """One value and where it came from: ``default``, ``config.toml`` or the name of an environment variable."""
 
@@ -140,7 +143,17 @@ def load(environ: Mapping[str, str], file_text: str | None, file_name: str) -> S
             values[key] = Setting(environ[name], name)
     for key, setting in values.items():
         if problem := _problem(key, setting.value):
-            raise _wrong(f"{key} is {setting.value!r}: {problem}", setting.source, "Change it there")
+            # A key may stand where its file was meant, or in a URL: such a value is not repeated, errors are logged.
+            shown = "" if key in _HIDES_SECRETS else f" is {setting.value!r}"
+            raise _wrong(f"{key}{shown}: {problem}", setting.source, "Change it there")
+    for key in ("sinks", "describe", "embed", "embed_text"):
+        try:
+            if key == "sinks":
+                parse_sinks(values[key].value.split(","))
+            else:
+                check_models(values[key].value)
+        except Misconfigured as error:
+            raise _wrong(f"{key}: {error.message}", values[key].source, error.remedy) from error
     return Settings(values)
 
 
@@ -194,12 +207,12 @@ def parse_sinks(texts: list[str]) -> list[SinkSpec]:
         kind, _, place = text.partition(":")
         if kind not in SINK_KINDS:
             # What follows the colon is not shown: it may be a URL with a key in it that wants "qdrant:" before it.
-            raise _bad_sink(kind, "there is no sink of this kind")
+            raise _bad_sink(kind if kind.isalpha() and kind.islower() else "that", "there is no sink of this kind")
         if kind == "qdrant" and place:
             qdrant_url.parse(place)
             spec = SinkSpec(text, "qdrant-server", place)
         elif place and not place.startswith("/"):
-            raise _bad_sink(text, "its place is not absolute")
+            raise _bad_sink(kind, "its place is not absolute")
         else:
             spec = SinkSpec(text if place else kind, kind, place or None)
         if all(other.name != spec.name for other in specs):
@@ -207,11 +220,11 @@ def parse_sinks(texts: list[str]) -> list[SinkSpec]:
     return specs
 
 
-def _bad_sink(text: str, message: str) -> Misconfigured:
+def _bad_sink(kind: str, message: str) -> Misconfigured:
     return Misconfigured(
         message,
         operation="use",
-        object=f"the sink {text}",
+        object=f"the sink {kind}",
         remedy="Use --sink qdrant, qdrant:URL, jsonl or jsonl:/absolute/file; repeat --sink for several",
         exit=EXIT_USAGE,
     )

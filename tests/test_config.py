@@ -85,12 +85,32 @@ def test_a_sink_that_cannot_be(text: str) -> None:
         parse_sinks([text])
 
 
-def test_a_url_without_its_kind_is_not_repeated() -> None:
-    """A key that somebody wrote into it must not come into an error, which is logged."""
+@pytest.mark.parametrize(
+    "text", ["https://me:HUNTER2@host:6333", "HUNTER2", "jsonl:https://me:HUNTER2@h", "qdrant:http://a:HUNTER2@h"]
+)
+def test_a_key_in_a_sink_is_not_repeated(text: str) -> None:
+    """What somebody wrote there by mistake must not come into an error, which is logged."""
     with pytest.raises(Misconfigured) as caught:
-        parse_sinks(["https://me:hunter2@host:6333"])
-    assert "hunter2" not in caught.value.sentence()
-    assert "qdrant:URL" in caught.value.remedy
+        parse_sinks([text])
+    assert "HUNTER2" not in caught.value.sentence()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("QDRANT_KEY_FILE", "HUNTER2"),
+        ("ENDPOINT_KEY_FILE", "HUNTER2"),
+        ("SINKS", "jsonl,qdrant:https://me:HUNTER2@host:6333"),
+        ("SINKS", "https://me:HUNTER2@host:6333"),
+        ("DESCRIBE", "openai:http://me:HUNTER2@host/v1#m"),
+    ],
+)
+def test_a_key_in_a_setting_is_refused_and_not_repeated(key: str, value: str) -> None:
+    """It would be printed by ``config`` and stand in the daemon's log: the daemon does not start with it."""
+    with pytest.raises(Misconfigured) as caught:
+        load({f"INGESTD_{key}": value}, None, "config.toml")
+    assert "HUNTER2" not in caught.value.sentence()
+    assert f"INGESTD_{key}" in caught.value.sentence()
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def sink(text: str) -> str:
     """``jsonl:FILE`` with its file made absolute; everything else as it is."""
     kind, colon, place = text.partition(":")
     if kind == "jsonl" and colon and place:
+        if "://" in place:
+            raise usage(
+                "it is a file, not a URL",
+                operation="use",
+                object="the sink jsonl",
+                remedy="--sink jsonl:photos.jsonl, or --sink qdrant:URL for a server",
+            )
         return f"jsonl:{os.path.abspath(place)}"
     return text
 

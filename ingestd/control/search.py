@@ -62,7 +62,11 @@ async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
     notes: list[str] = []
     replies = []
     for steps, stores in groups.values():
-        vectors = [await verbs.supervisor.search.encode(step, params.text, image) for step in steps]
+        try:
+            vectors = [await verbs.supervisor.search.encode(step, params.text, image) for step in steps]
+        except Unavailable as error:  # a model that is gone must not keep the other jobs from answering
+            notes.append(f"{', '.join(facts.row.name for facts, _ in stores)}: {error.message}")
+            continue
         replies.append(await _group(verbs, stores, list(zip(steps, vectors, strict=True)), params, notes))
     if all(not group.jobs for group in replies):
         raise Unavailable(

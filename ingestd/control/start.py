@@ -123,7 +123,7 @@ def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[
     spec = JobSpec(
         describe=params.describe or settings["describe"],
         embed=params.embed or settings["embed"],
-        embed_text=params.embed_text or settings["embed_text"],
+        embed_text=params.embed_text or ("none" if params.describe == "none" else settings["embed_text"]),
         prompt=params.prompt,
         max_tokens=params.max_tokens,
         temperature=params.temperature,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
-from ingestd.supervisor.recipes import sink_place
+from ingestd.supervisor.recipes import shown_place
 from ingestd.supervisor.run import Supervisor
 from ingestd.supervisor.view import JobView, SinkView
 
@@ -135,7 +135,7 @@ def _sinks(facts: JobFacts, view: JobView | None, state: Path) -> list[c.SinkSta
     for sink in facts.row.sinks:
         cursor = facts.cursors[sink.name].seq if sink.name in facts.cursors else 0
         lag = max(0, facts.tally.feed_seq - cursor)
-        place = sink_place(state, facts.row.uuid, sink, [row.step for row in facts.steps])
+        place = shown_place(state, facts.row, sink, [row.step for row in facts.steps])
         now = view.sinks.get(sink.name) if view else None
         message = now.message if now else ""
         found.append(c.SinkStatus(sink.name, sink.kind, place, cursor, lag, _sink_state(now, lag), message))

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from ingestd import qdrant_url
 from ingestd.config import DESCRIBE_FIELDS, JobSpec, SinkSpec
 from ingestd.protocol.work import Step, StepRequest
+from ingestd.rows import JobRow
 
 
 def requests_of(spec: JobSpec) -> list[StepRequest]:
@@ -50,6 +52,15 @@ def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step]) -> str
         return str(folder / "items.jsonl")
     # A store's name tells which vectors it holds, which is not known before the models are resolved.
     return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}" if steps else folder)
+
+
+def shown_place(state: Path, row: JobRow, sink: SinkSpec, steps: list[Step]) -> str:
+    """A sink's place for people: of a server, with the name of the collection, once that is known."""
+    place = sink_place(state, row.uuid, sink, steps)
+    if sink.kind != "qdrant-server" or not steps:
+        return place
+    server = qdrant_url.parse(place)
+    return f"{server.shown} collection {qdrant_url.collection_name(server, store_name(row.name, steps))}"
 
 
 def store_name(job: str, steps: list[Step]) -> str:

@@ -35,7 +35,7 @@ from ingestd.supervisor.decide import decide
 from ingestd.supervisor.pace import Pace
 from ingestd.supervisor.plan import next_wake
 from ingestd.supervisor.preflight import AFTER_ITEMS, Estimate, estimate, refusal
-from ingestd.supervisor.recipes import passes_and_bits, requests_of
+from ingestd.supervisor.recipes import passes_and_bits, requests_of, shown_place
 from ingestd.supervisor.search import SearchDesk
 from ingestd.supervisor.sinks import SinkDesk
 from ingestd.supervisor.sources import SourceDesk
@@ -190,12 +190,13 @@ class Supervisor:
         if spooled and Path(spooled).parent == self.places.state / "spool" and spooled not in others:
             await anyio.to_thread.run_sync(lambda: Path(spooled).unlink(missing_ok=True))
         folder = self.places.state / "sinks" / row.uuid
+        steps = [step.step for step in self.steps.get(row.id, [])]
+        kept = [shown_place(self.places.state, row, sink, steps) for sink in row.sinks if sink.place]
         await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
         freed = 0
         while count := await self.ledger.write(lambda db: jobs.remove_page(db, row.id)):
             freed += count
         self.forget(row.id)
-        kept = [sink.place for sink in row.sinks if sink.place]
         return RemoveReply(row.name, row.uuid, freed, kept)
 
     async def keep_job_file(self, job: int) -> None:

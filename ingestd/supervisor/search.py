@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from ingestd.errors import Unavailable
+from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
 from ingestd.protocol import work
+from ingestd.protocol.control import shown
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending
 
@@ -50,7 +51,7 @@ class SearchDesk:
     async def encode(self, step: work.Step, text: str, image: bytes | None = None) -> bytes:
         """The query vector of ``text``, or of the image file ``image``: little-endian float32, L2-normalised.
 
-        Raises ``Unavailable``.
+        Raises ``Unavailable``, and ``IngestError`` for an image that cannot be used.
         """
         s = self._supervisor
         encoder = self.encoders.get(step.fingerprint)
@@ -66,6 +67,11 @@ class SearchDesk:
         answer = encoder.answers.pop(ident)
         if answer is not None and answer.vector is not None:
             return answer.vector
+        if answer is not None and image is not None:
+            raise IngestError(
+                answer.error, operation="use", object=f"the image {shown(image)[0]}",
+                remedy="Give an image file that the daemon's user may read", exit=EXIT_USAGE,
+            )  # fmt: skip
         why = (
             answer.error if answer else encoder.ending.cause() if encoder.ending else "the model did not answer in time"
         )

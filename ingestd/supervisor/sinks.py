@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Link:
-    """A sink's process and the searches that wait for its answer."""
+    """A sink's process and the searches that wait for its answer. ``trouble``: why it cannot be opened, as it said."""
 
     child: Child | None = None
     ready: bool = False
     ending: bool = False
+    trouble: str = ""
     answers: dict[int, work.Hits | None] = field(default_factory=dict)
 
 
@@ -122,7 +123,12 @@ class SinkDesk:
             ident, message.vector_name, message.vector, message.limit, message.folder, message.since, message.until
         )
         with anyio.move_on_after(timeout):
-            await s.until(lambda: self._is_open(job, name) or self._is_removed(job))
+            await s.until(lambda: self._is_open(job, name) or self._is_removed(job) or bool(self._trouble(job, name)))
+            if not self._is_open(job, name) and (trouble := self._trouble(job, name)):
+                raise Unavailable(
+                    trouble, operation="search", object=f"the sink {name} of the job {called}",
+                    remedy="It is tried again by itself; ingestctl status shows how far it has got",
+                )  # fmt: skip
             if self._is_removed(job):
                 raise Unavailable(
                     "it was removed meanwhile", operation="search", object=f"the job {called}",
@@ -147,6 +153,10 @@ class SinkDesk:
         link = self.links.get((job, name))
         return link is not None and link.ready and not link.ending
 
+    def _trouble(self, job: int, name: str) -> str:
+        link = self.links.get((job, name))
+        return link.trouble if link is not None else ""
+
     def _is_removed(self, job: int) -> bool:
         view = self._supervisor.view.jobs.get(job)
         return view is None or view.removing
@@ -163,6 +173,7 @@ class SinkDesk:
             case work.Trouble(message, remedy, retry_s):
                 if message:
                     s.log.warning("sink trouble", job=s.rows[job].name, sink=name, message=message, remedy=remedy)
+                link.trouble = message
                 text = f"{message}. {remedy}; trying again in {retry_s:.0f} s" if message else ""
                 s.post(w.SinkTrouble(job, name, text))
             case work.Hits(ident):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from ingestd.control.search import FUSION_K, fuse
+from ingestd.errors import EXIT_USAGE
 from ingestd.protocol.control import SearchHit
+from tests import tinymodels
 from tests.daemonkit import Daemon, RpcError
 
 PHOTOS = Path(pytest.importorskip("skimage.data").__file__).parent
@@ -67,8 +69,25 @@ def test_what_cannot_be_looked_for_is_said(searched: Daemon, tmp_path: Path) -> 
         ({"like": str(tmp_path / "text.jpg")}, "not an image"),
         ({"like": str(tmp_path / "absent.jpg")}, "gone"),
     ):
-        with pytest.raises(RpcError, match=words):
+        with pytest.raises(RpcError, match=words) as caught:
             searched.call("search", 120, **params)
+        assert caught.value.data["exit"] == EXIT_USAGE
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_is_gone_does_not_silence_the_other_jobs(daemon: Daemon, tmp_path: Path) -> None:
+    """The job that cannot be searched is named in a note; asked for alone, it is the error."""
+    (tmp_path / "photos").mkdir()
+    shutil.copy(PHOTOS / "coffee.png", tmp_path / "photos")
+    folder = tinymodels.clip(tmp_path / "clip")
+    daemon.ingest(tmp_path / "photos", name="clip", embed=str(folder), describe="none")
+    daemon.ingest(tmp_path / "photos", name="plain")
+    shutil.rmtree(folder)
+    reply = daemon.call("search", 120, text="espresso")
+    assert [group["jobs"] for group in reply["groups"]] == [["plain"]]
+    assert any(note.startswith("clip: ") for note in reply["notes"])
+    with pytest.raises(RpcError, match="clip"):
+        daemon.call("search", 120, text="espresso", job="clip")
 
 
 @pytest.mark.timeout(300)
