@@ -18,12 +18,19 @@ from transformers import (
     BertConfig,
     BertModel,
     BertTokenizer,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipImageProcessorPil,
+    BlipProcessor,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPTokenizer,
     CLIPVisionConfig,
     GenerationConfig,
+    GitConfig,
+    GitForCausalLM,
+    GitProcessor,
     GPT2Config,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -188,6 +195,35 @@ def captioner(folder: Path, seed: int = 0) -> Path:
     return save(folder, seed, VisionEncoderDecoderModel, config, tokenizer, images)
 
 
+def blip(folder: Path, seed: int = 0) -> Path:
+    """A BLIP: it captions unasked, and its ``generate`` has words of its own."""
+    tokenizer = _bert_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "[DEC]"})
+    text = {**_TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 64, "encoder_hidden_size": 32}
+    text |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": 2, "pad_token_id": 0, "sep_token_id": 3}
+    config = BlipConfig(text_config=text, vision_config=dict(_EYE), projection_dim=32)
+    images = BlipImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    return save(folder, seed, BlipForConditionalGeneration, config, BlipProcessor(images, tokenizer))
+
+
+def git(folder: Path, seed: int = 0) -> Path:
+    """A GIT: a language model that begins with a picture and no words. Each ninth token ends a text."""
+    tokenizer = _bert_tokenizer()
+    config = GitConfig(
+        vision_config=dict(_EYE),
+        **_TOWER,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=64,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+    )
+    save(folder, seed, GitForCausalLM, config, GitProcessor(clip_processor(SIDE), tokenizer))
+    ends = list(range(3, len(tokenizer), 9))
+    GenerationConfig(bos_token_id=2, eos_token_id=ends, pad_token_id=0).save_pretrained(folder)
+    return folder
+
+
 def qwen(folder: Path, seed: int = 0) -> Path:
     """A Qwen2.5-VL: pictures of any size up to 64 tokens, and a processor that would take videos, too."""
     tokenizer = chat_tokenizer(model_max_length=512)
@@ -224,14 +260,7 @@ def qwen(folder: Path, seed: int = 0) -> Path:
 
 def bert(folder: Path, seed: int = 0, *, pooling: str = "mean") -> Path:
     """A sentence encoder in the layout of sentence-transformers; vectors have 32 numbers."""
-    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    words.normalizer = normalizers.BertNormalizer()
-    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words.train_from_iterator(
-        SENTENCES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
-    )
-    tokenizer = BertTokenizer(vocab=words.get_vocab(), model_max_length=64)
+    tokenizer = _bert_tokenizer()
     config = BertConfig(**_TOWER, vocab_size=len(tokenizer), max_position_embeddings=64)
     save(folder, seed, BertModel, config, tokenizer)
     modules = [("0", "", "models.Transformer"), ("1", "1_Pooling", "models.Pooling"), ("2", "2_Normalize", "Normalize")]
@@ -245,6 +274,17 @@ def bert(folder: Path, seed: int = 0, *, pooling: str = "mean") -> Path:
     )
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": False}))
     return folder
+
+
+def _bert_tokenizer() -> BertTokenizer:
+    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words.normalizer = normalizers.BertNormalizer()
+    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words.train_from_iterator(
+        SENTENCES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    )
+    return BertTokenizer(vocab=words.get_vocab(), model_max_length=64)
 
 
 def llama(folder: Path, seed: int = 0) -> Path:

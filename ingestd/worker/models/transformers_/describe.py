@@ -51,7 +51,10 @@ def default_batch(parameters: int, place: Place, *, split: bool) -> int:
 
 
 class Prompted:
-    """From a picture to a model's inputs: the prompt in the chat template, and the views of the picture."""
+    """From a picture to a model's inputs: the prompt in the chat template, and the views of the picture.
+
+    Without a prompt it is the picture alone, for a model that writes unasked.
+    """
 
     def __init__(self, processor: Any, prompt: str, place: Place, refuse: Refusal, *, exact: bool) -> None:
         images = processor.image_processor
@@ -71,7 +74,7 @@ class Prompted:
             self._longest = _LONGEST_KEPT
         self._half = place.dtype != "float32"
         self._processor = processor
-        self._text = _templated(processor, prompt, refuse)
+        self._texts = {"text": [_templated(processor, prompt, refuse)]} if prompt else {}
         self._local = threading.local()
 
     def __call__(self, picture: Image.Image) -> dict[str, Any]:
@@ -81,7 +84,7 @@ class Prompted:
             processor = self._local.processor = copy.deepcopy(self._processor)
         if self._longest:
             picture = middle(picture, self._longest)
-        inputs = processor(images=[picture], text=[self._text], return_tensors="np", **self._options)
+        inputs = processor(images=[picture], **self._texts, return_tensors="np", **self._options)
         return slim(dict(inputs), half=self._half)
 
     def _want(self, images: Any) -> int:
@@ -109,6 +112,9 @@ class Describer(Runner):
         self._ends = _end_tokens(model, processor.tokenizer)
         pad = processor.tokenizer.pad_token_id
         self._pad = int(min(self._ends, default=0) if pad is None else pad)
+        self._tokens = {"pad_token_id": self._pad, "eos_token_id": sorted(self._ends) or None}
+        if model.config.model_type == "blip":  # its ``generate`` names them itself, and takes them from nobody
+            self._tokens = {}
 
     def prepare(self, source: Image.Image) -> Any:
         return self._prompted(source)
@@ -147,11 +153,10 @@ class Describer(Runner):
                 max_new_tokens=self._max_tokens,
                 do_sample=False,
                 num_beams=1,
-                pad_token_id=self._pad,
-                eos_token_id=sorted(self._ends) or None,
                 logits_processor=sampling,
+                **self._tokens,
             )
-        if not self._model.config.is_encoder_decoder:
+        if "input_ids" in inputs and not self._model.config.is_encoder_decoder:
             written = written[:, inputs["input_ids"].shape[1] :]
         return [self._read(tokens) for tokens in written.tolist()]
 
@@ -176,7 +181,7 @@ def collate(prepared: Sequence[dict[str, Any]], pad: int) -> dict[str, Any]:
     batch = {}
     for name in prepared[0]:
         parts = [one[name] for one in prepared]
-        along_tokens = all(one[name].shape == one["input_ids"].shape for one in prepared)
+        along_tokens = "input_ids" in prepared[0] and all(one[name].shape == one["input_ids"].shape for one in prepared)
         if along_tokens:
             longest = max(part.shape[1] for part in parts)
             fill = pad if name == "input_ids" else 0
@@ -205,6 +210,8 @@ def _templated(processor: Any, prompt: str, refuse: Refusal) -> str:
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens that end a text, as the model's own settings name them; else the tokenizer's."""
+    if model.config.model_type == "blip":
+        return frozenset((int(model.config.text_config.sep_token_id),))
     said = model.generation_config.eos_token_id
     if said is None:
         said = tokenizer.eos_token_id

@@ -20,6 +20,10 @@ _OWN_CODE: Final = "Choose a model that transformers knows by itself"
 _FOR_CHAT: Final = "Choose a model that was made for chat"
 
 
+_CAPTIONERS: Final = frozenset(("blip", "git"))
+"""Types of models that write about a picture without being asked, where they have no chat template."""
+
+
 def quiet() -> None:
     """Progress bars and advice go nowhere: this process has nobody who reads them."""
     # Threads of ours call the tokenizer; its own would only warn of forks.
@@ -56,6 +60,11 @@ def describes(config: Any) -> bool:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     return type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+
+def captions_unasked(folder: ModelFolder) -> bool:
+    """Whether it takes no prompt: a picture is all that it is given."""
+    return folder.config.get("model_type") in _CAPTIONERS and _chat_template(folder) is None
 
 
 def has_towers(config: Any) -> bool:

@@ -59,6 +59,10 @@ def resolve(request: StepRequest, machine: Machine, tell: Tell) -> Step:
     library.quiet()
     config = library.config_of(folder, refuse)
     check_architecture(request.kind, folder, config, refuse)
+    if request.kind == "describe" and library.captions_unasked(folder):
+        if request.settings.get("prompt") is not None:
+            raise refuse("it writes about a picture unasked and takes no prompt", "Leave --prompt out")
+        settings["prompt"] = ""
     short = check_memory(folder.parameters, place)
     if short and short.lasting:
         raise refuse(short.words, "Choose a smaller model, or use an endpoint (openai:URL#model)")
