@@ -17,6 +17,7 @@ from ingestd.ledger import jobs
 from ingestd.protocol import control as c
 from ingestd.rows import JobRow, RootRef
 from ingestd.supervisor import words as w
+from ingestd.supervisor.recipes import passes_of
 from ingestd.supervisor.view import JobView
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     s = verbs.supervisor
     old = row.spec
     for key in STEP_FIELDS:
-        flag, asked, stored = "--" + key.replace("_", "-"), getattr(params, key), getattr(old, key)
+        flag, asked = "--" + key.replace("_", "-"), getattr(params, key)
+        stored = passes_of(old) if key == "passes" else getattr(old, key)
         if asked is not None and asked != stored:
             made = "without it" if stored in (None, False) else f"with {stored}"
             raise IngestError(

@@ -31,12 +31,8 @@ def requests_of(spec: JobSpec) -> list[StepRequest]:
 
 
 def passes_and_bits(spec: JobSpec, steps: list[Step]) -> list[Step]:
-    """Give resolved steps their places.
-
-    A describing model other than ``builtin`` beside an embedder makes two passes, embeddings first: search works
-    after an hour, captions come over the days. What reads descriptions goes with them.
-    """
-    two = spec.embed != "none" and spec.describe not in ("builtin", "none") if spec.passes is None else spec.passes == 2
+    """Give resolved steps their places; what reads descriptions goes with them into the second pass."""
+    two = passes_of(spec) == 2
     return [
         msgspec.structs.replace(step, bit=bit, pass_=int(two and step.kind in ("describe", "embed_text")))
         for bit, step in enumerate(steps)
@@ -52,6 +48,17 @@ def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step]) -> str
         return str(folder / "items.jsonl")
     # A store's name tells which vectors it holds, which is not known before the models are resolved.
     return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}" if steps else folder)
+
+
+def passes_of(spec: JobSpec) -> int:
+    """How many passes a job makes.
+
+    A describing model other than ``builtin`` beside an embedder makes two, embeddings first: search works after an
+    hour, captions come over the days.
+    """
+    if spec.passes is not None:
+        return spec.passes
+    return 2 if spec.embed != "none" and spec.describe not in ("builtin", "none") else 1
 
 
 def shown_place(state: Path, row: JobRow, sink: SinkSpec, steps: list[Step]) -> str:

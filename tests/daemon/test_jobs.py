@@ -148,6 +148,14 @@ def test_a_second_start_finds_its_job(shared: Daemon, tmp_path: Path) -> None:
     with pytest.raises(RpcError, match="--embed builtin was asked") as caught:
         shared.call("start", sources=[str(folder)], embed="builtin")
     assert "--name" in caught.value.data["remedy"]
+    for given, words in (
+        ({"seed": 3}, "--seed 3 was asked, but the job was made without it"),
+        ({"passes": 2}, "with 1"),
+    ):
+        with pytest.raises(RpcError, match=words):
+            shared.call("start", sources=[str(folder)], **given)
+    assert shared.call("start", sources=[str(folder)], passes=1, exact=False)["job"]["uuid"] == job["uuid"]
+    shared.call("wait", job=job["name"])
     with pytest.raises(RpcError, match="other sources"):
         shared.call("start", sources=[str(tmp_path / "else")], name="found-again", **META)
     both = shared.ingest(tmp_path / "else", folder, **META)
