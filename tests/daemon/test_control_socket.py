@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import time
 from pathlib import Path
 
@@ -250,8 +251,11 @@ def test_a_folder_that_anybody_may_write_is_refused(tmp_path: Path) -> None:
 def test_a_long_home_moves_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path of 150 characters does not fit ``sun_path``: the socket lies in the runtime folder, and works."""
     home = tmp_path / ("h" * max(1, 150 - len(str(tmp_path))))
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="run-", dir="/tmp") as folder:  # as short as a real one
+        _long_home(home, Path(folder), monkeypatch)
+
+
+def _long_home(home: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     with Daemon(home) as daemon:
         place = Path(daemon.socket)
