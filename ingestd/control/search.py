@@ -11,7 +11,8 @@ from ingestd.config import VECTOR_SINKS
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Unavailable
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
-from ingestd.protocol.work import Hit, Search, Step
+from ingestd.protocol.sink import Hit, Search
+from ingestd.protocol.work import Step
 
 if TYPE_CHECKING:
     from ingestd.control.verbs import Verbs

@@ -11,7 +11,7 @@ import msgspec
 from ingestd.config import JobSpec, SinkSpec
 from ingestd.jobs import JobStatus
 from ingestd.ledger import jobs
-from ingestd.protocol.work import RootSpec
+from ingestd.protocol.walk import RootSpec
 from ingestd.rows import JobRow, RootRef
 
 

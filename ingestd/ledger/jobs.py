@@ -12,7 +12,8 @@ from ingestd.config import JobSpec, SinkSpec
 from ingestd.jobs import JobStatus
 from ingestd.ledger import items
 from ingestd.ledger.sql import sql
-from ingestd.protocol.work import RootSpec, Step
+from ingestd.protocol.walk import RootSpec
+from ingestd.protocol.work import Step
 from ingestd.rows import CursorRow, JobRow, Recipe, RootRef, StepRow, Tally
 
 

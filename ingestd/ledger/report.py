@@ -14,7 +14,7 @@ from ingestd.ledger.reader import join_path, snapshot
 from ingestd.ledger.sql import sql
 from ingestd.protocol import control as c
 from ingestd.protocol.control import shown
-from ingestd.protocol.work import RootSpec
+from ingestd.protocol.walk import RootSpec
 from ingestd.rows import Committed, CursorRow, JobRow, StepRow, Tally
 
 REMEDIES: Final = {

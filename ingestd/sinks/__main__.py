@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ingestd.child import Channel, run_child
 from ingestd.errors import ProtocolError
-from ingestd.protocol.work import Finish, SinkSetup, ToSink
+from ingestd.protocol.sink import SinkSetup, ToSink
+from ingestd.protocol.work import Finish
 from ingestd.sinks import base
 from ingestd.sinks.follow import Follower
 

@@ -19,7 +19,8 @@ from typing import ClassVar, Final, NamedTuple, cast
 
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.ledger.reader import Record
-from ingestd.protocol.work import Hit, Search, SinkSetup, Step
+from ingestd.protocol.sink import Hit, Search, SinkSetup
+from ingestd.protocol.work import Step
 
 
 class Cursor(NamedTuple):

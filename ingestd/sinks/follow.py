@@ -14,18 +14,8 @@ from typing import Final, Protocol
 
 from ingestd.errors import ProtocolError, Unavailable
 from ingestd.ledger.reader import PAGE, Record, feed_page, open_reader
-from ingestd.protocol.work import (
-    Delivered,
-    Finish,
-    FromSink,
-    Grown,
-    Hit,
-    Hits,
-    Search,
-    SinkSetup,
-    ToSink,
-    Trouble,
-)
+from ingestd.protocol.sink import Delivered, FromSink, Grown, Hit, Hits, Search, SinkSetup, ToSink, Trouble
+from ingestd.protocol.work import Finish
 from ingestd.sinks.base import AskedToWait, Cursor, Sink
 
 FIRST_RETRY_S: Final = 1.0

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from ingestd.ledger.reader import Record
-from ingestd.protocol.work import Hit, Search, SinkSetup
+from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
 from ingestd.sinks.document import payload, point_id
 from ingestd.sinks.period import period

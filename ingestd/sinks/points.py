@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from ingestd.ledger.reader import Record
-from ingestd.protocol.work import Search
+from ingestd.protocol.sink import Search
 from ingestd.sinks.document import shown
 
 INDEXES: Final = {"dirs": "keyword", "taken_at": "datetime", "ingestd_job": "keyword"}

@@ -24,7 +24,7 @@ import qdrant_edge as engine
 
 from ingestd.errors import Unavailable
 from ingestd.ledger.reader import Record
-from ingestd.protocol.work import Hit, Search, SinkSetup
+from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.sinks import place as places
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
 from ingestd.sinks.document import MAX_POINT_PATHS, payload, point_id

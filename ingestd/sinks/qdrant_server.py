@@ -27,7 +27,7 @@ from qdrant_client import QdrantClient, models
 
 from ingestd.errors import IngestError, Unavailable
 from ingestd.ledger.reader import PAGE, Record, feed_page, open_reader
-from ingestd.protocol.work import Hit, Search, SinkSetup
+from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.qdrant_url import collection_name, parse
 from ingestd.sinks import qdrant_collection as collections, qdrant_evidence as evidence
 from ingestd.sinks.base import AskedToWait, Cursor, Sink, check_query, dimensions

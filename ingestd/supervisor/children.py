@@ -21,8 +21,10 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
 from anyio.streams.memory import MemoryObjectSendStream
 
 from ingestd.errors import ProtocolError
+from ingestd.protocol.sink import FromSink
+from ingestd.protocol.walk import FromWalker
 from ingestd.protocol.wire import FrameReader, frame
-from ingestd.protocol.work import PROTOCOL, Fatal, FromSink, FromWalker, FromWorker, Hello
+from ingestd.protocol.work import PROTOCOL, Fatal, FromWorker, Hello
 
 Room = Literal["worker", "walker", "sinks"]
 

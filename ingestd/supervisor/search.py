@@ -10,6 +10,7 @@ import anyio
 from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
 from ingestd.protocol import work
 from ingestd.protocol.control import shown
+from ingestd.protocol.sink import Hits, Search
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending
 
@@ -44,7 +45,7 @@ class SearchDesk:
         self.encoders: dict[str, Encoder] = {}
         self._next = 0
 
-    async def ask(self, job: int, sink: str, query: work.Search) -> work.Hits:
+    async def ask(self, job: int, sink: str, query: Search) -> Hits:
         """The nearest points of one job's store. Raises ``Unavailable`` when the store does not answer in time."""
         return await self._supervisor.sinks.search(job, sink, query, STORE_S)
 

@@ -13,7 +13,8 @@ from ingestd.config import VECTOR_SINKS, SinkSpec
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
 from ingestd.ledger.sql import sql
-from ingestd.protocol import work
+from ingestd.protocol.sink import Delivered, Grown, Hits, Search, SinkSetup, Trouble
+from ingestd.protocol.work import Finish
 from ingestd.rows import CursorRow
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending
@@ -31,7 +32,7 @@ class Link:
     ready: bool = False
     ending: bool = False
     trouble: str = ""
-    answers: dict[int, work.Hits | None] = field(default_factory=dict)
+    answers: dict[int, Hits | None] = field(default_factory=dict)
 
 
 class SinkDesk:
@@ -74,7 +75,7 @@ class SinkDesk:
                 lambda ending: self._ended(job, name, link, ending),
             )  # fmt: skip
             link.child.send(
-                work.SinkSetup(
+                SinkSetup(
                     job,
                     row.uuid,
                     row.name,
@@ -90,14 +91,14 @@ class SinkDesk:
                 )
             )
             if link.ending:
-                link.child.send(work.Finish())
+                link.child.send(Finish())
 
         s.then(s.ledger.write(change), begun)
 
     def wake(self, job: int, name: str, seq: int) -> None:
         """The feed has grown."""
         if (link := self.links.get((job, name))) and link.child is not None:
-            link.child.send(work.Grown(seq))
+            link.child.send(Grown(seq))
 
     def end(self, job: int, name: str, *, at_once: bool) -> None:
         """Let it exit. Nothing is lost with a sink that is ended ``at_once``: its cursor is in the ledger."""
@@ -110,16 +111,16 @@ class SinkDesk:
         elif not at_once:
             link.ending = True
             if link.child is not None:
-                link.child.send(work.Finish())
+                link.child.send(Finish())
 
-    async def search(self, job: int, name: str, message: work.Search, timeout: float) -> work.Hits:
+    async def search(self, job: int, name: str, message: Search, timeout: float) -> Hits:
         """Ask a store; starts its process if need be. Raises ``Unavailable`` when it has not answered in time."""
         s = self._supervisor
         called = s.rows[job].name if job in s.rows else "that was removed"
         s.post(w.SinkWanted(job, name))
         self._next += 1
         ident = self._next
-        query = work.Search(
+        query = Search(
             ident, message.vector_name, message.vector, message.limit, message.folder, message.since, message.until
         )
         with anyio.move_on_after(timeout):
@@ -164,19 +165,19 @@ class SinkDesk:
     def _said(self, job: int, name: str, link: Link, said: Any) -> None:
         s = self._supervisor
         match said:
-            case work.Delivered(seq, token):
+            case Delivered(seq, token):
                 if job not in s.rows or all(sink.name != name for sink in s.rows[job].sinks):
                     return  # the job has dropped this sink
                 link.ready = True
                 future = s.ledger.write(lambda db: jobs.put_cursor(db, job, name, seq, token))
                 s.then(future, lambda _: w.SinkDelivered(job, name, seq))
-            case work.Trouble(message, remedy, retry_s):
+            case Trouble(message, remedy, retry_s):
                 if message:
                     s.log.warning("sink trouble", job=s.rows[job].name, sink=name, message=message, remedy=remedy)
                 link.trouble = message
                 text = f"{message}. {remedy}; trying again in {retry_s:.0f} s" if message else ""
                 s.post(w.SinkTrouble(job, name, text))
-            case work.Hits(ident):
+            case Hits(ident):
                 if ident in link.answers:
                     link.answers[ident] = said
                 s.post(w.Tick())

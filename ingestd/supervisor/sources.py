@@ -9,8 +9,9 @@ from anyio.abc import TaskGroup
 
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
-from ingestd.protocol import work
 from ingestd.protocol.control import shown
+from ingestd.protocol.walk import ResolvedRoot, ResolveRoots, RootsResolved
+from ingestd.protocol.work import Outcome
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Ending
 
@@ -26,7 +27,7 @@ _AWAY: Final = frozenset(
 """What reading a file says when it is gone, and also when the whole disk or share under it is."""
 
 
-def may_be_away(outcome: work.Outcome) -> bool:
+def may_be_away(outcome: Outcome) -> bool:
     """Whether this failure could be its source's and not the file's."""
     return any(failure.kind == "unreadable" and failure.detail in _AWAY for failure in outcome.failures)
 
@@ -40,17 +41,17 @@ class SourceDesk:
     def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:
         self._supervisor = supervisor
         self._tasks = tasks
-        self._doubted: dict[int, list[tuple[int, work.Outcome]]] = {}
+        self._doubted: dict[int, list[tuple[int, Outcome]]] = {}
         self._asking: set[int] = set()
 
-    async def resolve(self, paths: list[bytes]) -> list[work.ResolvedRoot]:
+    async def resolve(self, paths: list[bytes]) -> list[ResolvedRoot]:
         """What ``paths`` mean on this machine now. Raises ``Unavailable`` when that is not said in time."""
-        answers: list[work.RootsResolved] = []
+        answers: list[RootsResolved] = []
         endings: list[Ending] = []
         ended = anyio.Event()
 
         def said(message: Any) -> None:
-            if isinstance(message, work.RootsResolved):
+            if isinstance(message, RootsResolved):
                 answers.append(message)
 
         def end(ending: Ending) -> None:
@@ -58,7 +59,7 @@ class SourceDesk:
             ended.set()
 
         child = self._supervisor.children.start("walker", "roots", said, end)
-        child.send(work.ResolveRoots(paths))
+        child.send(ResolveRoots(paths))
         with anyio.move_on_after(ROOTS_S):
             await ended.wait()
         if answers:
@@ -70,7 +71,7 @@ class SourceDesk:
             remedy="Check that the disk or the network share is there",
         )  # fmt: skip
 
-    def doubt(self, job: int, worker: int, outcome: work.Outcome) -> None:
+    def doubt(self, job: int, worker: int, outcome: Outcome) -> None:
         """Hold an outcome back until the job's sources have answered."""
         self._doubted.setdefault(job, []).append((worker, outcome))
         if job not in self._asking:

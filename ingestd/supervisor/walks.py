@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ingestd.ledger import jobs, scans
-from ingestd.protocol import work
 from ingestd.protocol.control import shown
+from ingestd.protocol.walk import Credit, Listing, RootSpec, ScanEnd, WalkerSetup
+from ingestd.protocol.work import Finish
 from ingestd.rows import Tally
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending
@@ -27,7 +28,7 @@ class Walk:
 
     scan: int
     child: Child | None = None
-    report: work.ScanEnd | None = None
+    report: ScanEnd | None = None
     interrupted: bool = False
     stale: bool = False
 
@@ -45,10 +46,10 @@ class WalkDesk:
         now, refs = s.clocks.wall_ms(), s.rows[job].roots
         walk = self.walks[job] = Walk(0)
 
-        def change(db: sqlite3.Connection) -> tuple[int, list[work.RootSpec]]:
+        def change(db: sqlite3.Connection) -> tuple[int, list[RootSpec]]:
             return scans.begin(db, job, now), jobs.roots(db, refs)
 
-        def begun(value: tuple[int, list[work.RootSpec]]) -> None:
+        def begun(value: tuple[int, list[RootSpec]]) -> None:
             walk.scan, roots = value
             spec = s.rows[job].spec
             walk.child = s.children.start(
@@ -56,12 +57,12 @@ class WalkDesk:
                 lambda ending: self._ended(job, walk, ending),
             )  # fmt: skip
             walk.child.send(
-                work.WalkerSetup(
+                WalkerSetup(
                     job, str(s.ledger.path), roots, list(spec.include), list(spec.exclude), spec.limit, spec.list_file
                 )
             )
             if walk.interrupted:
-                walk.child.send(work.Finish())
+                walk.child.send(Finish())
 
         s.then(s.ledger.write(change), begun)
 
@@ -79,13 +80,13 @@ class WalkDesk:
         if walk.child is not None and at_once:
             walk.child.kill()
         elif walk.child is not None:
-            walk.child.send(work.Finish())
+            walk.child.send(Finish())
 
     def _said(self, job: int, walk: Walk, said: Any) -> None:
         s = self._supervisor
-        if isinstance(said, work.ScanEnd):
+        if isinstance(said, ScanEnd):
             walk.report = said
-        elif isinstance(said, work.Listing):
+        elif isinstance(said, Listing):
             recipe, now = s.recipes[job], s.clocks.wall_ms()
 
             def change(db: sqlite3.Connection) -> Tally:
@@ -94,7 +95,7 @@ class WalkDesk:
 
             def applied(tally: Tally) -> w.Event:
                 if walk.child is not None:
-                    walk.child.send(work.Credit(1))
+                    walk.child.send(Credit(1))
                 return w.Tallied(job, tally)
 
             s.then(s.ledger.write(change), applied)

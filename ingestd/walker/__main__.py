@@ -8,7 +8,8 @@ import sqlite3
 from ingestd.child import Channel, run_child
 from ingestd.errors import Unavailable
 from ingestd.ledger.reader import open_reader
-from ingestd.protocol.work import Credit, Finish, ResolveRoots, RootsResolved, ToWalker, WalkerSetup
+from ingestd.protocol.walk import Credit, ResolveRoots, RootsResolved, ToWalker, WalkerSetup
+from ingestd.protocol.work import Finish
 from ingestd.walker.outbox import Outbox
 from ingestd.walker.roots import resolve
 from ingestd.walker.walk import Walk

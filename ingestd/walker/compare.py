@@ -8,7 +8,8 @@ from collections.abc import Callable, Container, Sequence
 from typing import Final
 
 from ingestd.ledger.reader import KnownRow, dir_page, join_path, live_page, root_page
-from ingestd.protocol.work import Entry, RootSpec, Stat
+from ingestd.protocol.walk import Entry, RootSpec
+from ingestd.protocol.work import Stat
 from ingestd.walker.outbox import Outbox
 
 ROWS: Final = 8192

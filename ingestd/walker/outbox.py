@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from ingestd.errors import ProtocolError
-from ingestd.protocol.work import Credit, Entry, Finish, Listing, ToWalker
+from ingestd.protocol.walk import Credit, Entry, Listing, ToWalker
+from ingestd.protocol.work import Finish
 
 MAX_ENTRIES: Final = 500
 """Entries, and gone ids, of one message: one transaction of the daemon, about 40 KiB."""

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import Final
 
-from ingestd.protocol.work import WalkError
+from ingestd.protocol.walk import WalkError
 from ingestd.walker.roots import sentence
 
 MAX_ERRORS: Final = 100

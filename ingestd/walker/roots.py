@@ -11,7 +11,7 @@ import os
 import stat
 from typing import Final
 
-from ingestd.protocol.work import ResolvedRoot
+from ingestd.protocol.walk import ResolvedRoot
 from ingestd.walker.formats import IMAGE, classifier
 
 _MOUNTS: Final = "/proc/self/mountinfo"

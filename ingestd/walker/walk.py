@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ingestd.protocol.work import RootSpec, ScanEnd, Stat, WalkerSetup
+from ingestd.protocol.walk import RootSpec, ScanEnd, WalkerSetup
+from ingestd.protocol.work import Stat
 from ingestd.walker.compare import Comparison
 from ingestd.walker.formats import IMAGE, classifier
 from ingestd.walker.ignore import Filters, Ignores, read_ignores

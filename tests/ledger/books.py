@@ -11,7 +11,8 @@ from pathlib import Path
 from ingestd.config import JobSpec, SinkSpec
 from ingestd.ledger import items, jobs, scans
 from ingestd.ledger.ledger import open_writer
-from ingestd.protocol.work import Entry, Failure, Listing, Outcome, Stat, Step, StepResult
+from ingestd.protocol.walk import Entry, Listing
+from ingestd.protocol.work import Failure, Outcome, Stat, Step, StepResult
 from ingestd.rows import Claimed, Committed, Recipe, RootRef
 
 META, EMBED, DESCRIBE = 1, 2, 4

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from ingestd.ledger import items, jobs, scans
-from ingestd.protocol.work import Entry, ScanEnd, WalkError
+from ingestd.protocol.walk import Entry, ScanEnd, WalkError
 from tests.ledger.books import DESCRIBE, EMBED, META, Books, books, broken, made, sha, stat
 
 ALL = META | EMBED | DESCRIBE

@@ -8,7 +8,8 @@ from typing import Any
 
 from ingestd.errors import Unavailable
 from ingestd.ledger.reader import Record
-from ingestd.protocol.work import Delivered, Finish, FromSink, Hit, Hits, Search, ToSink, Trouble
+from ingestd.protocol.sink import Delivered, FromSink, Hit, Hits, Search, ToSink, Trouble
+from ingestd.protocol.work import Finish
 from ingestd.sinks.base import Cursor, Sink
 from ingestd.sinks.follow import Follower
 from tests.sinks.feedkit import Feed

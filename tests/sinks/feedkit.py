@@ -16,7 +16,8 @@ from uuid import uuid4
 from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger.reader import Record, feed_page, open_reader
 from ingestd.ledger.sql import schema
-from ingestd.protocol.work import SinkSetup, Step
+from ingestd.protocol.sink import SinkSetup
+from ingestd.protocol.work import Step
 
 JOB = 1
 ROOT = b"/photos"

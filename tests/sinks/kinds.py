@@ -12,7 +12,7 @@ from typing import Any
 
 import qdrant_edge
 
-from ingestd.protocol.work import SinkSetup
+from ingestd.protocol.sink import SinkSetup
 from ingestd.qdrant_url import collection_name, parse
 from ingestd.sinks import base
 from ingestd.sinks.base import Sink

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from ingestd.errors import EXIT_OK
-from ingestd.protocol.work import Delivered, Fatal, Finish, FromSink, Grown, Hello, Hits, Search, Trouble
+from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trouble
+from ingestd.protocol.work import Fatal, Finish, Hello
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.document import point_id
 from tests.childkit import Child, running

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ingestd.ledger.reader import PAGE
-from ingestd.protocol.work import Search
+from ingestd.protocol.sink import Search
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.document import point_id
 from tests.sinks.faults import NEW, Clock, SinkThatDiesHalfWay, SinkThatForgets, SinkThatRefuses, SlowSink, follow

@@ -9,7 +9,8 @@ import pytest
 
 from ingestd.errors import Misconfigured, ProtocolError, Unavailable
 from ingestd.ledger.reader import Record
-from ingestd.protocol.work import Finish, Grown, Hit, Search
+from ingestd.protocol.sink import Grown, Hit, Search
+from ingestd.protocol.work import Finish
 from ingestd.sinks import follow as follow_module
 from ingestd.sinks.base import AskedToWait, Sink
 from ingestd.sinks.follow import LONGEST_PAUSE_S, LONGEST_RETRY_S, retry_after

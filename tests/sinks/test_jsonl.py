@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ingestd.errors import EXIT_OK, Misconfigured
-from ingestd.protocol.work import Delivered, Finish, FromSink, Hello, Trouble
+from ingestd.protocol.sink import Delivered, FromSink, Trouble
+from ingestd.protocol.work import Finish, Hello
 from ingestd.sinks.base import Cursor
 from tests.childkit import running
 from tests.sinks.conftest import SmallDisk

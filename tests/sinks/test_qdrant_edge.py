@@ -10,7 +10,8 @@ import pytest
 import qdrant_edge
 
 from ingestd.errors import EXIT_OK
-from ingestd.protocol.work import Delivered, Finish, FromSink, Grown, Hello, Hits, Search, Step, Trouble
+from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trouble
+from ingestd.protocol.work import Finish, Hello, Step
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.qdrant_edge import MARK, Mark
 from tests.childkit import running

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingestd.ledger.reader import PAGE
-from ingestd.protocol.work import Delivered, Trouble
+from ingestd.protocol.sink import Delivered, Trouble
 from ingestd.sinks.follow import Follower
 from tests.sinks.faults import NEW, Clock, LocalLine, follow
 from tests.sinks.feedkit import DIM, Feed

@@ -12,7 +12,7 @@ import pytest
 
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.ledger.reader import PAGE, feed_page, open_reader
-from ingestd.protocol.work import Delivered, Grown, Search, Trouble
+from ingestd.protocol.sink import Delivered, Grown, Search, Trouble
 from ingestd.sinks.base import AskedToWait
 from ingestd.sinks.document import point_id
 from ingestd.sinks.follow import Follower

@@ -10,7 +10,8 @@ import pytest
 
 from ingestd.errors import Misconfigured
 from ingestd.ledger.reader import PAGE
-from ingestd.protocol.work import Delivered, Fatal, FromSink, Hello, Hits, Search
+from ingestd.protocol.sink import Delivered, FromSink, Hits, Search
+from ingestd.protocol.work import Fatal, Hello
 from tests.childkit import running
 from tests.qdrantgrpc import GrpcFace
 from tests.qdranthttp import Fault

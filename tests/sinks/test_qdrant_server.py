@@ -9,7 +9,8 @@ import pytest
 
 from ingestd.errors import Misconfigured
 from ingestd.ledger.reader import PAGE
-from ingestd.protocol.work import Finish, Grown, Search, Step
+from ingestd.protocol.sink import Grown, Search
+from ingestd.protocol.work import Finish, Step
 from ingestd.sinks.document import point_id
 from ingestd.sinks.follow import FINISH_S
 from tests.qdranthttp import WRITES, Fault

@@ -11,7 +11,8 @@ from typing import Any
 
 from ingestd.config import JobSpec
 from ingestd.ledger import jobs, scans
-from ingestd.protocol import work
+from ingestd.protocol.walk import Entry as ListedEntry, Listing, ScanEnd, WalkError
+from ingestd.protocol.work import Failure, Outcome, StepResult
 from ingestd.rows import Recipe
 from ingestd.supervisor import words as w
 from ingestd.supervisor.recipes import passes_and_bits
@@ -66,8 +67,8 @@ class Family(ABC):
                 lambda tally: self.mailbox.append(w.Tallied(job, tally)),
             )  # fmt: skip
             return
-        errors = [work.WalkError(b"/photos", "it is away", True)] if self.away and not walk.listed else []
-        report = work.ScanEnd(not errors, False, 0, {}, errors)
+        errors = [WalkError(b"/photos", "it is away", True)] if self.away and not walk.listed else []
+        report = ScanEnd(not errors, False, 0, {}, errors)
         walk.begun = False
 
         def change() -> Any:
@@ -81,7 +82,7 @@ class Family(ABC):
 
         self.write(change, ended)
 
-    def _listing(self, job: int, limit: int | None) -> work.Listing:
+    def _listing(self, job: int, limit: int | None) -> Listing:
         rows = self.db.execute(
             "SELECT name, id, ctime_ns, state, batch_id IS NOT NULL FROM item WHERE job_id = ? ORDER BY name", (job,)
         )
@@ -93,15 +94,15 @@ class Family(ABC):
                 continue
             found += 1
             if row is None:
-                entries.append(work.Entry(name, file.stat))
+                entries.append(ListedEntry(name, file.stat))
             elif row[1] != file.version or row[2] == "gone":
-                entries.append(work.Entry(name, file.stat, row[0]))
+                entries.append(ListedEntry(name, file.stat, row[0]))
         for item, _, state, running in known.values():
             if state != "gone":
                 gone.append(item)
                 if running:
                     self.moved_in_flight.add(item)
-        return work.Listing(self.root, b"", entries, gone, 0)
+        return Listing(self.root, b"", entries, gone, 0)
 
     def _worker_actions(self, ident: int) -> list[Callable[[], None]]:
         worker = self.workers[ident]
@@ -137,8 +138,8 @@ class Family(ABC):
             file = self.files.get(entry.work.path.rpartition(b"/")[2])
             entry.file = None if file is None else copy.copy(file)
             if file is None or file.kind == "unreadable":
-                failure = work.Failure(entry.work.todo, "unreadable", "gone", "read")
-                self._outcome(ident, work.Outcome(item, None, None, None, None, None, [], [failure], {}))
+                failure = Failure(entry.work.todo, "unreadable", "gone", "read")
+                self._outcome(ident, Outcome(item, None, None, None, None, None, [], [failure], {}))
             else:
                 entry.stage = "asked"
                 self.mailbox.append(w.ItemHashed(ident, item, file.sha256, file.stat))
@@ -154,17 +155,17 @@ class Family(ABC):
         bits = [bit for bit in range(3) if entry.steps >> bit & 1]
         failures = []
         if file.kind == "corrupt":
-            failures, bits = [work.Failure(entry.steps, "corrupt", "not an image", "decode", "", True)], []
+            failures, bits = [Failure(entry.steps, "corrupt", "not an image", "decode", "", True)], []
         elif file.kind == "half" and 1 in bits:
-            failures, bits = [work.Failure(2, "model", "no", "model", "", True)], [bit for bit in bits if bit != 1]
+            failures, bits = [Failure(2, "model", "no", "model", "", True)], [bit for bit in bits if bit != 1]
         for bit in bits:
             self.runs[file.sha256, bit] += 1
-        results = [work.StepResult(bit, b"{}", None) for bit in bits]
-        self._outcome(ident, work.Outcome(
+        results = [StepResult(bit, b"{}", None) for bit in bits]
+        self._outcome(ident, Outcome(
             entry.work.item, file.stat, file.sha256, "JPEG", 1, 1, results, failures, {"read": 1.0}
         ))  # fmt: skip
 
-    def _outcome(self, ident: int, outcome: work.Outcome) -> None:
+    def _outcome(self, ident: int, outcome: Outcome) -> None:
         del self.workers[ident].items[outcome.item]
         self.mailbox.append(w.ItemOutcome(ident, outcome))
 

@@ -10,16 +10,8 @@ from typing import Any
 
 from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger.sql import schema
-from ingestd.protocol.work import (
-    Credit,
-    FromWalker,
-    Hello,
-    Listing,
-    RootSpec,
-    ScanEnd,
-    Stat,
-    WalkerSetup,
-)
+from ingestd.protocol.walk import Credit, FromWalker, Listing, RootSpec, ScanEnd, WalkerSetup
+from ingestd.protocol.work import Hello, Stat
 from tests.childkit import Child, running
 
 JOB = 1

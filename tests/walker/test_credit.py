@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ingestd.protocol.work import Credit, Finish, FromWalker, Hello, Listing, ScanEnd
+from ingestd.protocol.walk import Credit, FromWalker, Listing, ScanEnd
+from ingestd.protocol.work import Finish, Hello
 from ingestd.walker.outbox import Outbox
 from tests.childkit import running
 from tests.walker.ledgerkit import MODULE, Ledger

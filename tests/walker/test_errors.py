@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from ingestd.ledger.reader import open_reader
-from ingestd.protocol.work import Fatal, FromWalker, Hello, Listing, RootSpec, ScanEnd, WalkerSetup
+from ingestd.protocol.walk import FromWalker, Listing, RootSpec, ScanEnd, WalkerSetup
+from ingestd.protocol.work import Fatal, Hello
 from ingestd.walker.outbox import Outbox
 from ingestd.walker.scan import Scandir
 from ingestd.walker.walk import Walk

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from ingestd.protocol.work import RootSpec
+from ingestd.protocol.walk import RootSpec
 from ingestd.walker import lists
 from ingestd.walker.lists import FileList, normal
 from tests.walker.ledgerkit import Ledger, Told, photo

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.protocol.work import Finish, FromWalker, Hello, ResolveRoots, RootsResolved
+from ingestd.protocol.walk import FromWalker, ResolveRoots, RootsResolved
+from ingestd.protocol.work import Finish, Hello
 from ingestd.walker.roots import Inodes, file_system
 from tests.childkit import running
 from tests.walker.ledgerkit import MODULE, Ledger, photo

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.protocol.work import Fatal, FromWalker, Hello
+from ingestd.protocol.walk import FromWalker
+from ingestd.protocol.work import Fatal, Hello
 from ingestd.walker.formats import classifier
 from ingestd.walker.ignore import Filters, Ignores, read_ignores
 from tests.childkit import running
