@@ -5,8 +5,9 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
 ====================  ==========================================================================================
 0 words               ``errors`` (kinds that decide), ``paths`` (where things lie), ``jobs`` (the state tables),
                       ``qdrant_url`` and ``endpoint_url`` (addresses as a person types them), ``protocol``
-                      (``wire`` framing; ``control`` and ``status``: client⇄daemon; ``work``, ``walk`` and
-                      ``sink``: daemon⇄children; ``models``: what the models child is asked)
+                      (``control`` and ``status`` in the envelope ``rpc``: client⇄daemon; ``work``, ``walk`` and
+                      ``sink`` in the frames of ``wire``: daemon⇄children; ``models``: what the models child is
+                      asked; ``pathtext``: paths as text)
 1 policy, pure        ``config``, ``rows`` (the ledger's rows as plain data), ``supervisor``'s ``view`` (what is known),
                       ``words`` (events and commands), ``decide`` and ``plan`` (what follows), ``preflight``, ``pace``,
                       ``recipes``: no clock, no OS, no I/O

@@ -16,7 +16,7 @@ from ingestd.errors import IngestError
 from ingestd.ledger import aside, report
 from ingestd.ledger.ledger import SCHEMA_VERSION
 from ingestd.ledger.reader import open_reader
-from ingestd.protocol import control as c
+from ingestd.protocol import control as c, rpc
 
 
 def answer(verb: str, words: Sequence[str] = ()) -> int:
@@ -28,8 +28,8 @@ def answer(verb: str, words: Sequence[str] = ()) -> int:
             return oneshot_models.run(words, job_facts, _print)
         reply = {"status": status, "config": configuration}[verb]()
     except IngestError as error:
-        data = c.ErrorData(error.operation, error.object, error.remedy, error.exit)
-        _print({"error": c.Error(c.INGEST_ERROR, error.message, data)})
+        data = rpc.ErrorData(error.operation, error.object, error.remedy, error.exit)
+        _print({"error": rpc.Error(rpc.INGEST_ERROR, error.message, data)})
         return error.exit
     _print(reply)
     return 0

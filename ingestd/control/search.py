@@ -11,6 +11,7 @@ from ingestd.config import VECTOR_SINKS
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Unavailable
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
+from ingestd.protocol.pathtext import path_bytes
 from ingestd.protocol.sink import Hit, Search
 from ingestd.protocol.work import Step
 
@@ -41,7 +42,7 @@ def _vectors_of(facts: JobFacts, *, images: bool) -> tuple[Step, ...]:
 
 async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
     """Ask every job with a store (or the one named); jobs with the same encoders are merged into one group."""
-    image = c.path_bytes(params.like) if params.like is not None else None
+    image = path_bytes(params.like) if params.like is not None else None
     if (image is None) == (not params.text.strip()):
         raise IngestError(
             "give words, or an image with --like, and not both" if image else "it is empty", operation="search for",
@@ -83,7 +84,7 @@ async def _group(
     limit = max(1, min(params.n, MAX_HITS))
     fused = len(vectors) > 1
     depth = max(limit, FUSION_DEPTH) if fused else limit
-    folder = c.path_bytes(params.path) if params.path is not None else None
+    folder = path_bytes(params.path) if params.path is not None else None
     lists: list[dict[str, c.SearchHit]] = [{} for _ in vectors]  # by content: one photo in several jobs is one answer
     names: list[str] = []
     lag = 0

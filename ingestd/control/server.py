@@ -24,7 +24,7 @@ from anyio.abc import SocketListener, SocketStream
 from structlog.typing import FilteringBoundLogger
 
 from ingestd.errors import EXIT_ERROR, EXIT_USAGE, IngestError, Misconfigured, ProtocolError
-from ingestd.protocol import control as c
+from ingestd.protocol import control as c, rpc
 from ingestd.protocol.wire import LineReader
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ class Server:
                 self._clients.pop(client.number, None)
 
     def _make_room(self) -> None:
-        if len(self._clients) < c.MAX_CLIENTS:
+        if len(self._clients) < rpc.MAX_CLIENTS:
             return
         clients = list(self._clients.values())
         victims = [client for client in clients if client.gone] or [client for client in clients if not client.asked]
@@ -133,7 +133,7 @@ class Server:
 
     async def _talk(self, client: Client, stream: SocketStream) -> None:
         lines = LineReader()
-        first_line_by = anyio.current_time() + c.FIRST_LINE_S
+        first_line_by = anyio.current_time() + rpc.FIRST_LINE_S
         while True:
             try:
                 with anyio.fail_after(None if client.asked else first_line_by - anyio.current_time()):
@@ -145,7 +145,7 @@ class Server:
             for line in lines.feed(data):
                 client.asked = True
                 if isinstance(line, ProtocolError):
-                    await _send(stream, _error(None, c.INVALID_REQUEST, str(line)))
+                    await _send(stream, _error(None, rpc.INVALID_REQUEST, str(line)))
                 elif line.strip():
                     await self._answer(stream, line)
 
@@ -160,35 +160,35 @@ class Server:
             if request.id is not None:
                 await _send(stream, reply)
 
-    async def _reply(self, request: c.Request) -> dict[str, Any]:
+    async def _reply(self, request: rpc.Request) -> dict[str, Any]:
         handler = self._handlers.get(request.method)
         if handler is None:
             known = ", ".join(sorted(self._handlers | self._streams))
-            return _error(request.id, c.UNKNOWN_METHOD, f"there is no verb '{request.method}'; the verbs are {known}")
+            return _error(request.id, rpc.UNKNOWN_METHOD, f"there is no verb '{request.method}'; the verbs are {known}")
         return await self._performed(request, handler)
 
-    async def _performed(self, request: c.Request, perform: Callable[[Any], Awaitable[T]]) -> dict[str, Any]:
+    async def _performed(self, request: rpc.Request, perform: Callable[[Any], Awaitable[T]]) -> dict[str, Any]:
         """Decode the parameters and perform the request: its result, or its error, as a reply."""
         try:
             params = msgspec.json.decode(request.params, type=c.VERBS[request.method][0])
             result = await perform(params)
         except (msgspec.ValidationError, binascii.Error) as error:  # the second: a path's base64 is none
             return _error(
-                request.id, c.INVALID_PARAMS, f"the parameters of '{request.method}' do not fit: {error}", EXIT_USAGE
+                request.id, rpc.INVALID_PARAMS, f"the parameters of '{request.method}' do not fit: {error}", EXIT_USAGE
             )
         except IngestError as error:
-            data = c.ErrorData(error.operation, error.object, error.remedy, error.exit)
-            return {"jsonrpc": "2.0", "id": request.id, "error": c.Error(c.INGEST_ERROR, error.message, data)}
+            data = rpc.ErrorData(error.operation, error.object, error.remedy, error.exit)
+            return {"jsonrpc": "2.0", "id": request.id, "error": rpc.Error(rpc.INGEST_ERROR, error.message, data)}
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
             raise  # the client went while it was being streamed to
         except Exception as error:  # a defect of ours: told to the client, kept in the log, survived
             self._log.exception("a request failed", verb=request.method)
             message = f"{type(error).__name__}: {error}"
-            data = c.ErrorData(request.method, "the request", "The log holds the details: ingestctl logs", EXIT_ERROR)
-            return {"jsonrpc": "2.0", "id": request.id, "error": c.Error(c.INGEST_ERROR, message, data)}
+            data = rpc.ErrorData(request.method, "the request", "The log holds the details: ingestctl logs", EXIT_ERROR)
+            return {"jsonrpc": "2.0", "id": request.id, "error": rpc.Error(rpc.INGEST_ERROR, message, data)}
         return {"jsonrpc": "2.0", "id": request.id, "result": result}
 
-    async def _stream(self, stream: SocketStream, request: c.Request) -> None:
+    async def _stream(self, stream: SocketStream, request: rpc.Request) -> None:
         async def send(message: dict[str, Any]) -> None:
             await _send(stream, {"jsonrpc": "2.0", "id": request.id, **message} if "result" in message else message)
 
@@ -197,21 +197,21 @@ class Server:
         await _send(stream, reply)  # a stream only ends by an error
 
 
-def _parse(line: bytes) -> tuple[c.Request | None, dict[str, Any]]:
+def _parse(line: bytes) -> tuple[rpc.Request | None, dict[str, Any]]:
     try:
-        request = msgspec.json.decode(line, type=c.Request)
+        request = msgspec.json.decode(line, type=rpc.Request)
     except msgspec.ValidationError as error:
-        return None, _error(None, c.INVALID_REQUEST, f"this is no request: {error}")
+        return None, _error(None, rpc.INVALID_REQUEST, f"this is no request: {error}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return None, _error(None, c.PARSE_ERROR, f"this is no JSON: {error}")
+        return None, _error(None, rpc.PARSE_ERROR, f"this is no JSON: {error}")
     if isinstance(request.id, int) and not -(1 << 63) <= request.id < 1 << 63:
-        return None, _error(None, c.INVALID_REQUEST, "this is no request: its id does not fit into 64 bits")
+        return None, _error(None, rpc.INVALID_REQUEST, "this is no request: its id does not fit into 64 bits")
     return request, {}
 
 
 def _error(ident: int | str | None, code: int, message: str, exit: int = EXIT_USAGE) -> dict[str, Any]:
-    data = c.ErrorData("answer", "the request", "One JSON-RPC 2.0 object a line; the README shows one", exit)
-    return {"jsonrpc": "2.0", "id": ident, "error": c.Error(code, message, data)}
+    data = rpc.ErrorData("answer", "the request", "One JSON-RPC 2.0 object a line; the README shows one", exit)
+    return {"jsonrpc": "2.0", "id": ident, "error": rpc.Error(code, message, data)}
 
 
 async def _send(stream: SocketStream, message: dict[str, Any]) -> None:

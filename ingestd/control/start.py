@@ -15,6 +15,7 @@ from ingestd.config import STEP_FIELDS, VECTOR_SINKS, JobSpec, SinkSpec, check_m
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
 from ingestd.ledger import jobs
 from ingestd.protocol import control as c
+from ingestd.protocol.pathtext import path_bytes, shown
 from ingestd.rows import JobRow, RootRef
 from ingestd.supervisor import words as w
 from ingestd.supervisor.recipes import passes_of
@@ -72,11 +73,11 @@ async def _resolve_roots(verbs: Verbs, params: c.Start) -> list[Source]:
     """Canonical (path, device, file system) of each source, by a walker child: a dead mount must not block us."""
     if params.list_file:
         return [Source(b"/", 0, "")]
-    roots = await verbs.supervisor.sources.resolve([c.path_bytes(source) for source in params.sources])
+    roots = await verbs.supervisor.sources.resolve([path_bytes(source) for source in params.sources])
     bad = next((root for root in roots if root.error), None)
     if bad is not None:
         raise IngestError(
-            bad.error, operation="read", object=c.shown(bad.path)[0],
+            bad.error, operation="read", object=shown(bad.path)[0],
             remedy="Give a folder that exists and that the daemon's user may read", exit=EXIT_USAGE,
         )  # fmt: skip
     return [

@@ -19,6 +19,7 @@ from ingestd.jobs import JobEvent
 from ingestd.ledger import items, jobs, report
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
+from ingestd.protocol.pathtext import path_bytes, shown
 from ingestd.supervisor import words as w
 from ingestd.supervisor.run import Supervisor
 
@@ -249,16 +250,16 @@ class Verbs:
         return c.FailedReply(facts.row.name, total, rows, following)
 
     async def handle_show(self, params: c.Show) -> c.ShowReply:
-        path = c.path_bytes(params.path)
+        path = path_bytes(params.path)
         only = (await self.one(params.job, "show")).row.id if params.job else None
         found = await self.supervisor.ledger.browse(lambda db: report.show(db, path))
-        shown = [item for job, item in found if only in (None, job)]
-        if not shown:
+        items = [item for job, item in found if only in (None, job)]
+        if not items:
             raise IngestError(
-                "no job knows it", operation="show", object=c.shown(path)[0],
+                "no job knows it", operation="show", object=shown(path)[0],
                 remedy="Give the path of a file below a job's folder; ingestctl status lists the folders",
             )  # fmt: skip
-        return c.ShowReply(shown)
+        return c.ShowReply(items)
 
     async def handle_retry(self, params: c.Retry) -> c.RetryReply:
         facts = await self.one(params.job, "retry")
@@ -271,7 +272,7 @@ class Verbs:
             )  # fmt: skip
         only = None
         if params.paths:
-            paths = [c.path_bytes(path) for path in params.paths]
+            paths = [path_bytes(path) for path in params.paths]
             found = await s.ledger.browse(lambda db: [hit for path in paths for hit in report.items_at(db, path)])
             only = frozenset(item for item, of in found if of == job)
         retried, after = 0, 0

@@ -13,7 +13,7 @@ from ingestd.ledger.items import ALL_STEPS
 from ingestd.ledger.reader import join_path, snapshot
 from ingestd.ledger.sql import sql
 from ingestd.protocol import control as c
-from ingestd.protocol.control import shown
+from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import RootSpec
 from ingestd.rows import Committed, CursorRow, JobRow, StepRow, Tally
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ingestd.jobs import move_item
 from ingestd.ledger.items import touch, uncount
 from ingestd.ledger.sql import sql
-from ingestd.protocol.control import shown
+from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import Entry, Listing, ScanEnd
 from ingestd.rows import Recipe
 

@@ -1,4 +1,4 @@
-"""What clients and the daemon say: JSON-RPC 2.0, one object a line, one typed pair of structs per verb.
+"""What clients and the daemon say: one typed pair of structs per verb, in the envelope of ``rpc``.
 
 A verb is found by its name everywhere: ``Pause`` here, ``handle_pause`` in the daemon, ``pause`` in the client.
 Fields are only ever added. Paths travel as text with U+FFFD for what is not UTF-8; where that loses something,
@@ -8,11 +8,11 @@ Times are Unix seconds (float) unless the name says ``_ms``; durations are secon
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import msgspec
 
+from ingestd.protocol.pathtext import PathB64
 from ingestd.protocol.status import (
     Counts as Counts,
     DiskEstimate as DiskEstimate,
@@ -29,31 +29,7 @@ from ingestd.protocol.status import (
 )
 
 PROTOCOL = 1
-MAX_CLIENTS = 64
-FIRST_LINE_S = 10.0
 PAGE_ROWS = 500
-
-# JSON-RPC's own codes; one of ours (-32000) carries ``error.data = {operation, object, remedy, exit}``.
-PARSE_ERROR = -32700
-INVALID_REQUEST = -32600
-UNKNOWN_METHOD = -32601
-INVALID_PARAMS = -32602
-INGEST_ERROR = -32000
-
-
-class PathB64(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A path whose bytes are not UTF-8, in standard base64."""
-
-    b64: str
-
-
-class Request(msgspec.Struct, frozen=True):
-    """The envelope. ``params`` stays raw until the verb is known."""
-
-    method: str
-    id: int | str | None = None
-    params: msgspec.Raw = msgspec.Raw(b"{}")
-    jsonrpc: str = "2.0"
 
 
 class Params(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -421,29 +397,3 @@ VERBS: dict[str, tuple[type[Params], type[Reply]]] = {
     "shutdown": (Shutdown, ShutdownReply),
     "subscribe": (Subscribe, SubscribeReply),
 }
-
-
-class ErrorData(msgspec.Struct, frozen=True):
-    """What every error of ours carries, so that a client can show it and choose its exit code."""
-
-    operation: str
-    object: str
-    remedy: str
-    exit: int
-
-
-class Error(msgspec.Struct, frozen=True, omit_defaults=True):
-    code: int
-    message: str
-    data: ErrorData | None = None
-
-
-def shown(path: bytes) -> tuple[str, str | None]:
-    """A path as text for people, and its bytes in base64 when the text lost something (else None)."""
-    text = path.decode("utf-8", "replace")
-    return text, None if text.encode() == path else base64.b64encode(path).decode()
-
-
-def path_bytes(path: str | PathB64) -> bytes:
-    """The bytes of a path from a request. Raises ``ValueError`` on base64 that is none."""
-    return path.encode() if isinstance(path, str) else base64.b64decode(path.b64, validate=True)

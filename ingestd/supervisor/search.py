@@ -9,7 +9,7 @@ import anyio
 
 from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
 from ingestd.protocol import work
-from ingestd.protocol.control import shown
+from ingestd.protocol.pathtext import shown
 from ingestd.protocol.sink import Hits, Search
 from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending

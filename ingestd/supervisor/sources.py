@@ -9,7 +9,7 @@ from anyio.abc import TaskGroup
 
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
-from ingestd.protocol.control import shown
+from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import ResolvedRoot, ResolveRoots, RootsResolved
 from ingestd.protocol.work import Outcome
 from ingestd.supervisor import words as w

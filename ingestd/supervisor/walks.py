@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ingestd.ledger import jobs, scans
-from ingestd.protocol.control import shown
+from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import Credit, Listing, RootSpec, ScanEnd, WalkerSetup
 from ingestd.protocol.work import Finish
 from ingestd.rows import Tally

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from ingestd.protocol import control as c
+from ingestd.protocol import control as c, rpc
 from ingestd.protocol.wire import LineReader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,8 +90,8 @@ def daemon_status(log: str = "/home/u/ingestd.log") -> c.DaemonStatus:
     return c.DaemonStatus(4242, "0.1.0", time.time() - 11520, "/home/u", log, 12_000_000, 61_000_000)
 
 
-def refuse(message: str, operation: str, object: str, remedy: str, exit: int = 1) -> c.Error:
-    return c.Error(c.INGEST_ERROR, message, c.ErrorData(operation, object, remedy, exit))
+def refuse(message: str, operation: str, object: str, remedy: str, exit: int = 1) -> rpc.Error:
+    return rpc.Error(rpc.INGEST_ERROR, message, rpc.ErrorData(operation, object, remedy, exit))
 
 
 Handler = Callable[[Any], Any]
@@ -162,14 +162,14 @@ class FakeDaemon:
                 pass  # the client, or this daemon's end, was faster
 
     def _answer(self, line: bytes) -> bytes:
-        request = msgspec.json.decode(line, type=c.Request)
+        request = msgspec.json.decode(line, type=rpc.Request)
         params_type, reply_type = c.VERBS[request.method]
         params = msgspec.json.decode(request.params, type=params_type)
         self.requests.append((request.method, params))
         reply = self.replies[request.method]
         reply = reply(params) if callable(reply) else reply
         envelope: dict[str, Any] = {"jsonrpc": "2.0", "id": request.id}
-        if isinstance(reply, c.Error):
+        if isinstance(reply, rpc.Error):
             return msgspec.json.encode(envelope | {"error": reply})
         assert isinstance(reply, reply_type), (request.method, reply)
         return msgspec.json.encode(envelope | {"result": reply})

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ingestd.protocol import control as c
+from ingestd.protocol.pathtext import PathB64
 from tests.ctl.ctlkit import COMMAND, UUID, FakeDaemon, Home, daemon_status, finished, job, plain, refuse, until
 
 
@@ -28,7 +29,7 @@ def test_start_sends_only_what_was_typed(home: Home) -> None:
     ran = home.run("start", "a/../b", b"/n\xff")
     assert ran.code == 0, ran
     raw = {"b64": base64.b64encode(b"/n\xff").decode()}
-    assert daemon.asked("start") == [c.Start(sources=[f"{home.cwd}/b", c.PathB64(raw["b64"])], actor="ada")]
+    assert daemon.asked("start") == [c.Start(sources=[f"{home.cwd}/b", PathB64(raw["b64"])], actor="ada")]
     assert ran.out == (
         "photos: created\n  source  /photos\n  qdrant  /state/sinks/u/qdrant\n  jsonl   /state/sinks/u/photos.jsonl\n"
     )

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from ingestctl.main import ALONE, VERBS
 
-from ingestd.protocol import control as c
+from ingestd.protocol import control as c, rpc
+from ingestd.protocol.pathtext import PathB64
 from tests.ctl.ctlkit import UUID, Home, counts, daemon_status, finished, job, refuse, until
 
 NOT_FOR_PEOPLE = {"hello", "subscribe"}
@@ -348,7 +349,7 @@ def test_errors_say_operation_object_remedy(home: Home) -> None:
 
 def test_an_error_without_data_still_has_a_way_on(home: Home) -> None:
     """A daemon that is older than the client answers in JSON-RPC's own codes."""
-    home.daemon(summary=c.Error(c.UNKNOWN_METHOD, "no such method"))
+    home.daemon(summary=rpc.Error(rpc.UNKNOWN_METHOD, "no such method"))
     ran = home.run("summary")
     assert ran.code == 1
     assert "Try: the daemon is older than this client" in ran.err
@@ -393,4 +394,4 @@ def test_base64_is_for_what_is_not_utf8(home: Home) -> None:
     """A path that is no UTF-8 arrives with its true bytes."""
     daemon = home.daemon(show=shown())
     assert home.run("show", b"/p/\xff\xfe.jpg").code == 0
-    assert daemon.asked("show") == [c.Show(path=c.PathB64(base64.b64encode(b"/p/\xff\xfe.jpg").decode()))]
+    assert daemon.asked("show") == [c.Show(path=PathB64(base64.b64encode(b"/p/\xff\xfe.jpg").decode()))]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.protocol.control import MAX_CLIENTS
+from ingestd.protocol.rpc import MAX_CLIENTS
 from tests.daemon.house import HastyDaemon, Wire, defects, run_ingestd
 from tests.daemonkit import META, Daemon
 from tests.pictures import write_photos
@@ -128,7 +128,7 @@ def test_the_65th_client_takes_the_place_of_the_oldest_silent_one(shared: Daemon
 
 def test_a_client_without_a_whole_line_is_closed(tmp_path: Path) -> None:
     """The bound holds for the first whole line: neither silence nor a byte now and then keeps a place."""
-    constants = {"ingestd.protocol.control.FIRST_LINE_S": 0.5}
+    constants = {"ingestd.protocol.rpc.FIRST_LINE_S": 0.5}
     with (
         HastyDaemon(tmp_path / "home", constants) as daemon,
         Wire(daemon) as silent,
