@@ -67,9 +67,9 @@ def vit_b32(folder: Path) -> Path:
     """CLIP of the original's size (151M), which are the defaults of its configuration."""
     from transformers import CLIPConfig, CLIPModel
 
-    from tests import tinymodels
+    from tests import tinymodels, tinytokens
 
-    tokenizer = tinymodels.clip_tokenizer(77)
+    tokenizer = tinytokens.clip_tokenizer(77)
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     config = CLIPConfig(text_config=ids, projection_dim=512)
     return tinymodels.save(folder, 0, CLIPModel, config, tokenizer, tinymodels.clip_processor(224))
@@ -80,9 +80,9 @@ def smolvlm_256m(folder: Path) -> Path:
     import torch
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessorPil, LlamaConfig
 
-    from tests import tinymodels
+    from tests import tinymodels, tinytokens
 
-    tokenizer = tinymodels.chat_tokenizer(size=49_280, model_max_length=8192)
+    tokenizer = tinytokens.chat_tokenizer(size=49_280, model_max_length=8192)
     text = LlamaConfig(
         hidden_size=576,
         intermediate_size=1536,

@@ -1,6 +1,6 @@
 """Builds tiny checkpoints with random weights, as folders that transformers itself wrote: one for each model family.
 
-Tokenizers are trained on a few sentences, chat templates are those of the originals in structure, weights are
+Tokenizers are those of ``tinytokens``, chat templates are those of the originals in structure, weights are
 safetensors. Weights are drawn wide, so that other pictures give clearly other vectors and texts. Every builder takes
 the folder to write and a seed, and gives the folder back.
 """
@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForImageTextToText,
     BertConfig,
     BertModel,
-    BertTokenizer,
     BlipConfig,
     BlipForConditionalGeneration,
     BlipImageProcessorPil,
@@ -25,7 +23,6 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
-    CLIPTokenizer,
     CLIPVisionConfig,
     GenerationConfig,
     GitConfig,
@@ -40,14 +37,12 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
-    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
     Siglip2Config,
     Siglip2ImageProcessorPil,
     Siglip2Model,
-    Siglip2Tokenizer,
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
@@ -60,15 +55,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-SENTENCES = [
-    "a photo of a cat on a red sofa",
-    "two dogs run along the beach in the evening",
-    "describe this photo in one or two sentences",
-    "a cup of coffee on a wooden table near the window",
-    "the rocket stands on its pad under a blue sky",
-    "what is in the picture and where was it taken",
-    "mountains behind a lake with a small white boat",
-]
+from tests.tinytokens import bert_tokenizer, chat_tokenizer, clip_tokenizer, siglip2_tokenizer
 
 SIDE = 32
 """Pixels of a side that the tiny vision towers see."""
@@ -100,25 +87,6 @@ def clip_processor(side: int) -> Any:
     return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
 
-def clip_tokenizer(longest: int) -> Any:
-    """Lower-case byte pairs with an end mark on words, as CLIP's; ``longest`` is in tokens."""
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
-    bpe.train_from_iterator(
-        SENTENCES,
-        trainers.BpeTrainer(
-            vocab_size=200,
-            special_tokens=["<|startoftext|>", "<|endoftext|>"],
-            end_of_word_suffix="</w>",
-            show_progress=False,
-        ),
-    )
-    learnt = json.loads(bpe.to_str())["model"]
-    merges = [tuple(pair) for pair in learnt["merges"]]
-    return CLIPTokenizer(vocab=learnt["vocab"], merges=merges, model_max_length=longest)
-
-
 def siglip(folder: Path, seed: int = 0) -> Path:
     """A SigLIP (and, in form, a SigLIP 2 of fixed resolution): texts are padded to 16 tokens."""
     tokenizer = chat_tokenizer(model_max_length=16, lower=True, ends=True)
@@ -129,12 +97,7 @@ def siglip(folder: Path, seed: int = 0) -> Path:
 
 def siglip2(folder: Path, seed: int = 0) -> Path:
     """A SigLIP 2 of the kind that keeps the picture's proportions: up to 16 patches of 8 pixels."""
-    bpe = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
-    bpe.normalizer = normalizers.Replace(" ", "▁")
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    bpe.train_from_iterator(SENTENCES, trainers.BpeTrainer(vocab_size=420, special_tokens=special, show_progress=False))
-    learnt = json.loads(bpe.to_str())["model"]
-    tokenizer = Siglip2Tokenizer(vocab=learnt["vocab"], merges=[tuple(pair) for pair in learnt["merges"]])
+    tokenizer = siglip2_tokenizer()
     eye = {**_TOWER, "num_patches": 16, "patch_size": 8}
     config = Siglip2Config(text_config=_reader(tokenizer), vision_config=eye)
     processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
@@ -197,7 +160,7 @@ def captioner(folder: Path, seed: int = 0) -> Path:
 
 def blip(folder: Path, seed: int = 0) -> Path:
     """A BLIP: it captions unasked, and its ``generate`` has words of its own."""
-    tokenizer = _bert_tokenizer()
+    tokenizer = bert_tokenizer()
     tokenizer.add_special_tokens({"bos_token": "[DEC]"})
     text = {**_TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 64, "encoder_hidden_size": 32}
     text |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": 2, "pad_token_id": 0, "sep_token_id": 3}
@@ -208,7 +171,7 @@ def blip(folder: Path, seed: int = 0) -> Path:
 
 def git(folder: Path, seed: int = 0) -> Path:
     """A GIT: a language model that begins with a picture and no words. Each ninth token ends a text."""
-    tokenizer = _bert_tokenizer()
+    tokenizer = bert_tokenizer()
     config = GitConfig(
         vision_config=dict(_EYE),
         **_TOWER,
@@ -260,7 +223,7 @@ def qwen(folder: Path, seed: int = 0) -> Path:
 
 def bert(folder: Path, seed: int = 0, *, pooling: str = "mean") -> Path:
     """A sentence encoder in the layout of sentence-transformers; vectors have 32 numbers."""
-    tokenizer = _bert_tokenizer()
+    tokenizer = bert_tokenizer()
     config = BertConfig(**_TOWER, vocab_size=len(tokenizer), max_position_embeddings=64)
     save(folder, seed, BertModel, config, tokenizer)
     modules = [("0", "", "models.Transformer"), ("1", "1_Pooling", "models.Pooling"), ("2", "2_Normalize", "Normalize")]
@@ -274,17 +237,6 @@ def bert(folder: Path, seed: int = 0, *, pooling: str = "mean") -> Path:
     )
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": False}))
     return folder
-
-
-def _bert_tokenizer() -> BertTokenizer:
-    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    words.normalizer = normalizers.BertNormalizer()
-    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words.train_from_iterator(
-        SENTENCES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
-    )
-    return BertTokenizer(vocab=words.get_vocab(), model_max_length=64)
 
 
 def llama(folder: Path, seed: int = 0) -> Path:
@@ -360,47 +312,6 @@ def add_chat(folder: Path, tokenizer: Any, processor: str, tokens: int, end_ever
         bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=tokenizer.pad_token_id
     ).save_pretrained(folder)
     return folder
-
-
-def chat_tokenizer(
-    *, lower: bool = False, ends: bool = False, size: int = 0, **options: Any
-) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with the special tokens of SmolVLM.
-
-    ``ends``: an end token follows every text. ``size``: so many tokens in all, made-up words that no text has.
-    """
-    bpe = Tokenizer(models.BPE())
-    if lower:
-        bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    places = [f"<row_{row}_col_{col}>" for row in range(1, 7) for col in range(1, 7)]
-    special = ["<|im_start|>", "<|im_end|>", "<end_of_utterance>", "<fake_token_around_image>", "<image>"]
-    special += ["<global-img>", *places]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        SENTENCES,
-        trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
-    )
-    if size:
-        whole = json.loads(bpe.to_str())
-        vocabulary = whole["model"]["vocab"]
-        for number in range(len(vocabulary), size):
-            vocabulary["Ġ" + "".join(chr(97 + int(digit)) for digit in f"{number:05}")] = number
-        bpe = Tokenizer.from_str(json.dumps(whole))
-    if ends:
-        end = bpe.token_to_id("<end_of_utterance>")
-        bpe.post_processor = processors.TemplateProcessing(
-            single="$A <end_of_utterance>", special_tokens=[("<end_of_utterance>", end)]
-        )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token="<|im_start|>",
-        eos_token="<end_of_utterance>",
-        pad_token="<|im_end|>",
-        extra_special_tokens=["<fake_token_around_image>", "<image>", "<global-img>", *places],
-        **options,
-    )
 
 
 def save(folder: Path, seed: int, kind: Any, config: Any, *beside: Any) -> Path:
