@@ -7,6 +7,7 @@ fails here.
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import socket
@@ -262,3 +263,20 @@ def until(condition: Callable[[], Any], seconds: float = 20) -> None:
 def plain(text: str) -> str:
     """``text`` without colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def on_terminal(cwd: Path, env: dict[str, str], *words: str) -> tuple[int, list[str]]:
+    """Run the client on a terminal of its own: its exit code, and what it drew in place, one after another."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.execve(COMMAND[0], [*COMMAND, *words], env)
+    data = b""
+    try:
+        while more := os.read(terminal, 4096):
+            data += more
+    except OSError:
+        pass  # Linux says EIO at the end of a terminal
+    os.close(terminal)
+    drawn = [part.partition("\r")[0].partition("\n")[0] for part in data.decode().split("\r\x1b[K")[1:]]
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), drawn

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.rows import RootRef
 from tests import hubkit
-from tests.ctl.ctlkit import COMMAND, Home, plain, until
+from tests.ctl.ctlkit import Home, on_terminal, plain, until
 
 ID = "google/siglip2-base-patch16-224"
 WEIGHTS = "model.safetensors"
@@ -149,19 +147,8 @@ def test_a_bar_on_a_terminal(at: Home, served: hubkit.Hub) -> None:
     """The bar is redrawn in place, fits the width, and gives way to the result."""
     served.publish(ID, hubkit.clip())
     served.faults = hubkit.Faults(slow_s=0.03)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(at.cwd)
-        os.execve(COMMAND[0], [*COMMAND, "models", "pull", "siglip2"], at.env(TERM="xterm", COLUMNS="70"))
-    data = b""
-    try:
-        while more := os.read(terminal, 4096):
-            data += more
-    except OSError:
-        pass  # Linux says EIO at the end of a terminal
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    drawn = [part.partition("\r")[0].partition("\n")[0] for part in data.decode().split("\r\x1b[K")[1:]]
+    code, drawn = on_terminal(at.cwd, at.env(TERM="xterm", COLUMNS="70"), "models", "pull", "siglip2")
+    assert code == 0
     bars = [line for line in drawn if "░" in line]
     assert len(bars) > 1
     assert all(len(line) < 70 for line in bars), bars

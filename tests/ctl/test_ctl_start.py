@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import pty
 import signal
 import sys
 import threading
@@ -16,7 +15,18 @@ import pytest
 
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import PathB64
-from tests.ctl.ctlkit import COMMAND, UUID, FakeDaemon, Home, daemon_status, finished, job, plain, refuse, until
+from tests.ctl.ctlkit import (
+    UUID,
+    FakeDaemon,
+    Home,
+    daemon_status,
+    finished,
+    job,
+    on_terminal,
+    plain,
+    refuse,
+    until,
+)
 
 
 def started(status: c.JobStatus | None = None, outcome: str = "created") -> c.StartReply:
@@ -243,20 +253,8 @@ def test_follow_survives_a_restart(home: Home) -> None:
 def test_follow_on_a_terminal_draws_one_line(home: Home) -> None:
     """The bar is redrawn in place, fits the width, and gives way to the result."""
     home.daemon(start=started(), status=Progress(finished()))
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(home.cwd)
-        os.execve(sys.executable, [*COMMAND, "start", "/p", "--follow"], home.env(TERM="xterm", COLUMNS="60"))
-    data = b""
-    try:
-        while more := os.read(terminal, 4096):
-            data += more
-    except OSError:
-        pass  # Linux says EIO at the end of a terminal
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    text = data.decode()
-    drawn = [part.partition("\r")[0].partition("\n")[0] for part in text.split("\r\x1b[K")[1:]]
+    code, drawn = on_terminal(home.cwd, home.env(TERM="xterm", COLUMNS="60"), "start", "/p", "--follow")
+    assert code == 0
     bars = [line for line in drawn if "█" in line]
     assert bars
     assert all(len(line) < 60 for line in bars), bars
