@@ -25,7 +25,7 @@ demo: .venv/made ## ingest real photos (or DIR=/some/folder) with the builtin mo
 	@$(BIN)/python tests/demo.py $(if $(filter command,$(origin DIR)),'$(subst ','\'',$(value DIR))')
 
 test: .venv/made ## the whole suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: .venv/made ## format, lint, types, layers
 	$(BIN)/ruff format --check .

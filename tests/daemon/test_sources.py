@@ -203,15 +203,24 @@ def test_a_sinks_place_that_cannot_be(shared: Daemon, tmp_path: Path) -> None:
         ({"workers": 65, **META}, "--workers is 65"),
         ({"cooldown": "soon", **META}, "--cooldown is soon"),
         ({"limit": 0, **META}, "--limit is 0"),
-        ({"describe": "no/such-model", "embed": "none"}, "no/such-model"),
     ],
 )
 def test_requests_that_cannot_be(shared: Daemon, params: dict[str, Any], words: str, tmp_path: Path) -> None:
     """Refused in words before anything is made: the mended command meets no leftover."""
-    write_photos(tmp_path / "photos", 1)
+    _refused(shared, tmp_path / "photos", words, **params)
+
+
+def test_a_model_that_cannot_be(tmp_path: Path) -> None:
+    """The same, for what a child has to find out first: ``start`` waits a moment for it."""
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}) as daemon:
+        _refused(daemon, tmp_path / "photos", "no/such-model", describe="no/such-model", embed="none")
+
+
+def _refused(daemon: Daemon, photos: Path, words: str, **params: Any) -> None:
+    write_photos(photos, 1)
     with pytest.raises(RpcError) as caught:
-        shared.call("start", sources=[str(tmp_path / "photos")], name="wrong", **params)
+        daemon.call("start", sources=[str(photos)], name="wrong", **params)
     told = json.dumps([str(caught.value), caught.value.data])
     assert words in told
     assert caught.value.data["remedy"]
-    assert not [job for job in shared.call("status")["jobs"] if job["name"] == "wrong"]
+    assert not [job for job in daemon.call("status")["jobs"] if job["name"] == "wrong"]
