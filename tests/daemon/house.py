@@ -27,8 +27,10 @@ needs_permissions = pytest.mark.skipif(
 class HastyDaemon(Daemon):
     """A daemon with other constants: ``{"ingestd.supervisor.decide.SOURCE_RETRY_S": 0.3}``."""
 
-    def __init__(self, home: Path, constants: dict[str, float], prefix: Sequence[str] = ()) -> None:
-        super().__init__(home)
+    def __init__(
+        self, home: Path, constants: dict[str, float], prefix: Sequence[str] = (), env: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(home, env)
         self.constants, self.prefix = constants, prefix
 
     def start(self) -> None:

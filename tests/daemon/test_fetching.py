@@ -12,6 +12,7 @@ import pytest
 from ingestd.worker.models.hub.kinds import kinds_of
 from ingestd.worker.models.hub.store import what_is_wrong
 from tests import hubkit, tinymodels
+from tests.daemon.house import HastyDaemon
 from tests.daemonkit import Daemon, RpcError
 from tests.pictures import photo
 
@@ -59,13 +60,13 @@ def test_a_job_fetches_its_model_through_a_kill_of_the_daemon(served: hubkit.Hub
 
 @pytest.mark.timeout(300)
 def test_a_hub_that_has_no_such_model_is_said_at_once(served: hubkit.Hub, tmp_path: Path) -> None:
-    """Only a person's change will help: ``start`` answers in the hub's words, and no item is claimed."""
+    """Only a person's change will help: ``start`` waits a moment and answers in the hub's words, no item is claimed."""
     served.publish(ID, {})
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "1.jpg").write_bytes(photo(1, (96, 64)))
     env = {"HF_ENDPOINT": served.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-    with Daemon(tmp_path / "home", env) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}, env=env) as daemon:
         with pytest.raises(RpcError, match="has no model google/siglip2-base-patch16-225") as raised:
             daemon.call("start", 120, sources=[str(photos)], embed="google/siglip2-base-patch16-225", describe="none")
         assert f"Did you mean {ID}" in str(raised.value)
