@@ -12,6 +12,7 @@ from ingestd.errors import Misconfigured
 from ingestd.protocol.work import Machine, Step, StepRequest
 from ingestd.worker.decode import DECODER_VERSION
 from ingestd.worker.models.base import Tell, fingerprint
+from ingestd.worker.models.hub.names import read_name
 from ingestd.worker.models.transformers_ import describe, library, sentences, towers
 from ingestd.worker.models.transformers_.device import Place, check_memory, choose
 from ingestd.worker.models.transformers_.folder import (
@@ -53,6 +54,7 @@ def resolve(request: StepRequest, machine: Machine, tell: Tell) -> Step:
     while memory is short."""
     refuse = Refusal(request.kind, request.model)
     settings = _settings(request, refuse)
+    read_name(request.model)  # a mistyped name is told before torch is imported, which takes seconds
     place = choose(machine.device, exact=bool(settings.get("exact")))
     located = _locate(request.model, tell)
     folder = open_folder(located.folder, refuse)
