@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without bytecode every worker would compile its imports anew, for ever.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check chaos bench install clean
+.PHONY: help demo test check chaos bench install uninstall clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -33,18 +33,17 @@ check: .venv/made ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-chaos: .venv/made ## the long form of the kill tests
-	INGESTD_CHAOS=50 $(BIN)/python -m pytest -q -s tests/chaos --timeout 5400
+chaos: .venv/made ## the long form of the kill tests and of the protocol fuzz
+	INGESTD_CHAOS=50 $(BIN)/python -m pytest -q -s tests/chaos tests/fuzz --timeout 5400
 
 bench: .venv/made ## speed, as ratios and figures
 	$(BIN)/python -m bench
 
-install: ## ingestctl and ingestd for this user, in an environment of their own
-	$(PYTHON) -m venv $(HOME)/.local/share/ingestd/venv
-	$(HOME)/.local/share/ingestd/venv/bin/pip install --quiet $(TORCH)
-	$(HOME)/.local/share/ingestd/venv/bin/pip install --quiet .
-	mkdir -p $(HOME)/.local/bin
-	ln -sf $(HOME)/.local/share/ingestd/venv/bin/ingestctl $(HOME)/.local/share/ingestd/venv/bin/ingestd $(HOME)/.local/bin/
+install: ## for this user, or as root for the whole machine; PREFIX=, DESTDIR= and EXTRAS=heic,raw as in ctl/install.sh
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh ctl/install.sh install
+
+uninstall: ## take away what make install put there; jobs, results and photos stay
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh ctl/install.sh uninstall
 
 clean: ## remove the environment and the demo
 	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache

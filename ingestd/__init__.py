@@ -7,16 +7,19 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       ``qdrant_url`` and ``endpoint_url`` (addresses as a person types them), ``protocol``
                       (``control`` and ``status`` in the envelope ``rpc``: client⇄daemon; ``work``, ``walk`` and
                       ``sink`` in the frames of ``wire``: daemon⇄children; ``models``: what the models child is
-                      asked; ``pathtext``: paths as text)
+                      asked; ``doctor``: what it finds and asks; ``pathtext``: paths as text), ``lockdown`` (what a child gives up, by the kernel's
+                      means: below everybody, since every child begins with it)
 1 policy, pure        ``config``, ``rows`` (the ledger's rows as plain data), ``supervisor``'s ``view`` (what is known),
-                      ``words`` (events and commands), ``decide`` and ``plan`` (what follows), ``preflight``, ``pace``,
-                      ``recipes``: no clock, no OS, no I/O
-2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (clocks, disk), ``logs``,
-                      ``supervisor.children`` (starts, hears and ends child processes)
+                      ``words`` (events and commands), ``decide``, ``plan`` and ``busy`` (what follows),
+                      ``preflight``, ``pace``, ``recipes``: no clock, no OS, no I/O
+2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (clocks, disk, power,
+                      the service manager), ``logs``, ``supervisor.children`` (starts, hears and ends child processes)
 3 conduct             ``supervisor.run`` (the loop that performs what ``decide`` returns) with its desks ``crew``
-                      (workers), ``walks``, ``sources``, ``sinks`` and ``search``; ``control`` (the socket's verbs)
-4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``__main__``: configuration, signals, one task
-                      group, exit codes
+                      (workers) with their ``bounds``, ``walks``, ``sources``, ``sinks``, ``search`` and ``awake``;
+                      ``control`` (the socket: its ``door``, ``lobby``, ``turns`` and ``seats``, each
+                      ``peer``'s rights; the verbs)
+4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),
+                      ``__main__``: configuration, signals, one task group, exit codes
 children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``; nobody imports them
 ====================  ==========================================================================================
 

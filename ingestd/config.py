@@ -94,9 +94,13 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "cooldown": "auto",
     "workers": "1",
     "sinks": "qdrant,jsonl",
+    "awake": "auto",
+    "read_group": "",
+    "lockdown": "auto",
     "log_level": "info",
 }
 _DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+_GROUP: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,254})?")
 MAX_WORKERS: Final = 64
 MAX_CONCURRENCY: Final = 256
 MAX_NEW_TOKENS: Final = 4096
@@ -181,6 +185,10 @@ def _problem(key: str, value: str) -> str:
             return "" if not value or value.startswith("/") else "an absolute path is needed"
         case "cooldown":
             return "" if value == "auto" or _is_seconds(value) else "seconds, or auto, are needed"
+        case "awake" | "lockdown":
+            return "" if value in ("auto", "no") else "auto or no is needed"
+        case "read_group":
+            return "" if _GROUP.fullmatch(value) else "the name of a group is needed"
         case "log_level":
             return "" if value in ("debug", "info", "warning", "error") else "debug, info, warning or error is needed"
         case "sinks":

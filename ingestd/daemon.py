@@ -1,4 +1,7 @@
-"""The composition root: folders, lock, log, ledger, supervisor and socket put together; signals; one task group."""
+"""The composition root: folders, lock, log, ledger, supervisor and socket put together; signals; one task group.
+
+What a service manager is told (``host.notify``), and what it concludes from the exit code, is decided here as well.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,19 +22,68 @@ from structlog.typing import FilteringBoundLogger
 
 from ingestd import __version__
 from ingestd.config import Settings
+from ingestd.control.door import Door
+from ingestd.control.headline import headline
 from ingestd.control.server import Server
 from ingestd.control.verbs import Verbs
-from ingestd.errors import IngestError, Misconfigured, Unavailable
+from ingestd.errors import NO_RESTART, AlreadyRunning, IngestError, Misconfigured, Unavailable, daemon_exit
 from ingestd.host.clocks import SystemClocks
 from ingestd.host.disk import NETWORK_FS, file_system
+from ingestd.host.notify import Notifier
+from ingestd.host.watchdog import beat
 from ingestd.ledger import aside, jobs
 from ingestd.ledger.ledger import Ledger
-from ingestd.logs import open_log
+from ingestd.logs import Log, adopted, open_log
 from ingestd.paths import Places
 from ingestd.supervisor.run import Supervisor
 
 OPEN_S: Final = 5.0
 """Seconds for the first write. Taking back what a killed daemon had in flight may need more, a full disk never ends."""
+
+AGAIN_S: Final = 5.0
+"""Seconds until a ledger that a full disk kept shut is tried again, where a service manager has started the daemon."""
+
+STATUS_S: Final = 3.0
+"""Seconds between two looks at whether the line for ``systemctl status`` has changed."""
+
+REPLIES_S: Final = 0.1
+"""Seconds for the replies that say that it ends ("shutdown") to get out before the socket closes."""
+
+AT_START: Final = ("awake", "log_level", "read_group")
+"""Settings that a reload does not change: what they decide is made once."""
+
+
+def begin(places: Places, load: Callable[[], Settings], *, terminal: bool, launchd: bool = False) -> int:
+    """Run the daemon to its end; returns its exit code: 0, or ``errors.daemon_exit``.
+
+    ``load`` reads the settings, now and at a reload. ``terminal``: readable log lines on stderr. ``launchd`` restarts
+    whatever does not exit with 0, so under it what a restart cannot mend ends with 0, told on stderr and in the log.
+    """
+    notifier = Notifier.take(os.environ)
+    try:
+        return _begin(places, load, notifier, terminal, launchd)
+    finally:
+        notifier.close()
+
+
+def _begin(places: Places, load: Callable[[], Settings], notifier: Notifier, terminal: bool, launchd: bool) -> int:
+    notifier.status("starting")
+    try:
+        anyio.run(partial(serve, places, load, notifier, terminal=terminal, patient=launchd), backend="asyncio")
+    except Exception as error:
+        if isinstance(error, IngestError):
+            print(error.complaint(), file=sys.stderr)
+            notifier.status(error.sentence(), last=True)
+        else:
+            traceback.print_exception(error)
+            notifier.status(f"ended by {type(error).__name__}: {error}", last=True)
+        code = daemon_exit(error)
+        if launchd and code in NO_RESTART:
+            print(f"It is not started again by itself before that (exit 0 for {code})", file=sys.stderr)
+            return 0
+        return code
+    notifier.status("ended", last=True)
+    return 0
 
 
 def prepare(places: Places) -> None:
@@ -55,8 +110,9 @@ def prepare(places: Places) -> None:
         )  # fmt: skip
 
 
-def _not_writable(operation: str, folder: Path, error: OSError) -> Misconfigured:
-    return Misconfigured(
+def _not_writable(operation: str, folder: Path, error: OSError) -> IngestError:
+    kind = Unavailable if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else Misconfigured
+    return kind(
         error.strerror or str(error), operation=operation, object=f"the folder {folder}",
         remedy="Give the daemon's user the right to write there, or set INGESTD_HOME to another folder",
     )  # fmt: skip
@@ -74,17 +130,26 @@ def take_lock(places: Places) -> int:
     except BlockingIOError:
         pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
-        raise IngestError(
+        raise AlreadyRunning(
             f"another ingestd holds it (pid {pid})", operation="use", object=f"the state folder {places.state}",
             remedy="Talk to that one with ingestctl, or end it: ingestctl shutdown",
         ) from None  # fmt: skip
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        pass  # a full disk: the lock holds all the same, the number in it only helps people
     return descriptor
 
 
-async def serve(places: Places, settings: Settings, *, terminal: bool) -> None:
-    """Run the daemon until it is told to end. Raises ``IngestError`` when it cannot begin."""
+async def serve(
+    places: Places, load: Callable[[], Settings], notifier: Notifier, *, terminal: bool, patient: bool = False
+) -> None:
+    """Run the daemon until it is told to end. Raises ``IngestError`` when it cannot begin.
+
+    ``patient``: a full disk is waited out instead; a service manager, which is told so, is always taken for patient.
+    """
+    settings = load()
     prepare(places)
     lock = take_lock(places)
     try:
@@ -93,33 +158,57 @@ async def serve(places: Places, settings: Settings, *, terminal: bool) -> None:
         os.close(lock)
         raise _not_writable("write the log into", places.log, error) from error
     try:
-        await _serve(places, settings, log)
+        with adopted(log.logger):
+            ledger = await _open(places, log.logger, notifier, patient or notifier.heard)
+            try:
+                await _serve(places, settings, load, ledger, log, notifier, patient or notifier.heard)
+            finally:
+                await anyio.to_thread.run_sync(ledger.close)
     except Exception as error:
-        raise _told(error, places, log) from error
+        raise _told(error, places, log.logger) from error
     finally:
+        log.close()
         os.close(lock)
 
 
-async def _serve(places: Places, settings: Settings, log: FilteringBoundLogger) -> None:
+async def _open(places: Places, log: FilteringBoundLogger, notifier: Notifier, patient: bool) -> Ledger:
+    """The ledger, opened; where somebody waits for it, as soon as the disk allows."""
+    notifier.status("opening the ledger")
+    while True:
+        try:
+            ledger = Ledger(places.ledger, SystemClocks().wall_ms())
+        except Unavailable as error:
+            if not patient:
+                raise
+            log.warning("waiting for the ledger", why=error.sentence())
+            notifier.status(f"waiting: {error.sentence()}")
+            await anyio.sleep(AGAIN_S)
+        else:
+            for note in ledger.notes:
+                log.warning("ledger", note=note)
+            return ledger
+
+
+async def _serve(
+    places: Places, settings: Settings, load: Callable[[], Settings], ledger: Ledger, log: Log, notifier: Notifier,
+    patient: bool,
+) -> None:  # fmt: skip
     clocks = SystemClocks()
-    ledger = Ledger(places.ledger, clocks.wall_ms())
-    for note in ledger.notes:
-        log.warning("ledger", note=note)
-    try:
-        now, pid = clocks.wall_ms(), os.getpid()
-        begun = ledger.write(lambda db: jobs.begin_epoch(db, now, pid, __version__))
-        # A later one may wait for space, with a socket to say so; now there is nobody who would be told.
-        while not (await asyncio.wait([begun], timeout=OPEN_S))[0]:
-            if ledger.trouble:
+    now, pid = clocks.wall_ms(), os.getpid()
+    begun = ledger.write(lambda db: jobs.begin_epoch(db, now, pid, __version__))
+    # A later one may wait for space, with a socket to say so; now there is nobody who would be told.
+    while not (await asyncio.wait([begun], timeout=OPEN_S))[0]:
+        if ledger.trouble:
+            if not patient:
                 raise _full(places, ledger.trouble)
-        epoch = begun.result()
-        supervisor = Supervisor(ledger, places, clocks, log, epoch, settings)
-        await supervisor.load()
-        log.info("started", pid=pid, version=__version__, state=str(places.state), epoch=epoch)
-        await _conduct(supervisor, settings, places.socket, log)
-        log.info("ended", pid=pid)
-    finally:
-        await anyio.to_thread.run_sync(ledger.close)
+            notifier.status(f"waiting: {ledger.trouble}")
+    epoch = begun.result()
+    supervisor = Supervisor(ledger, places, clocks, log.logger, epoch, settings)
+    supervisor.log_dropped = log.dropped
+    await supervisor.load()
+    log.logger.info("started", pid=pid, version=__version__, state=str(places.state), epoch=epoch)
+    await _Conduct(supervisor, load, places.socket, log, notifier).run()
+    log.logger.info("ended", pid=pid)
 
 
 def _full(places: Places, trouble: str) -> Unavailable:
@@ -154,33 +243,82 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-async def _conduct(supervisor: Supervisor, settings: Settings, socket: Path, log: FilteringBoundLogger) -> None:
-    """The one task group: the supervisor's loop, the socket, the signals."""
-    async with anyio.create_task_group() as tasks:
-        stopping = anyio.Event()
+class _Conduct:
+    """The one task group: the supervisor's loop, the socket, the signals, and what the service manager is told."""
 
-        async def stop() -> None:
-            if not stopping.is_set():
-                stopping.set()
-                log.info("stopping")
-            await supervisor.close()
+    def __init__(
+        self, supervisor: Supervisor, load: Callable[[], Settings], socket: Path, log: Log, notifier: Notifier
+    ) -> None:
+        self._supervisor, self._load, self._socket, self._log, self._notifier = supervisor, load, socket, log, notifier
+        self._verbs = Verbs(supervisor, supervisor.settings, self._stop)
+        self._stopping = False
 
-        async def signals() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-                async for number in received:
-                    log.info("signal", name=signal.Signals(number).name)
-                    if number != signal.SIGHUP:
-                        tasks.start_soon(stop)
+    async def run(self) -> None:
+        """Until ``_stop`` is through, or something fails."""
+        logger, supervisor = self._log.logger, self._supervisor
+        server = Server(self._verbs.handlers(), {"subscribe": self._verbs.stream_subscribe}, logger)
+        door = Door(self._socket, supervisor.settings["read_group"])
+        async with anyio.create_task_group() as tasks:
+            door.open()
+            tasks.start_soon(self._signals, tasks)
+            tasks.start_soon(_until_done, supervisor, tasks)
+            await supervisor.serving.wait()
+            tasks.start_soon(server.serve, door)
+            if self._notifier.heard:
+                await _answers(self._socket)
+                self._notifier.ready()
+                tasks.start_soon(self._tell)
+                tasks.start_soon(beat, self._notifier, supervisor.settled, self._pulse)
+        door.close()
 
-        verbs = Verbs(supervisor, settings, stop)
-        server = Server(verbs.handlers(), {"subscribe": verbs.stream_subscribe}, log)
-        listener = await server.listen(socket)
-        tasks.start_soon(signals)
-        tasks.start_soon(_until_done, supervisor, tasks)
-        await supervisor.serving.wait()
-        tasks.start_soon(server.serve, listener)
-    if os.path.lexists(socket):
-        os.unlink(socket)
+    async def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._log.logger.info("stopping")
+            self._notifier.stopping()
+            self._notifier.status("stopping: what is in the model finishes, the rest is given back")
+        await self._supervisor.close()
+
+    async def _signals(self, tasks: anyio.abc.TaskGroup) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                self._log.logger.info("signal", name=signal.Signals(number).name)
+                if number == signal.SIGHUP:
+                    self._reload()
+                else:
+                    tasks.start_soon(self._stop)
+
+    def _reload(self) -> None:
+        """A log file begun anew, the configuration read again; one with a mistake in it changes nothing."""
+        self._notifier.reloading()
+        self._log.reopen()
+        before = self._supervisor.settings
+        try:
+            settings = self._load()
+        except Misconfigured as error:
+            self._log.logger.error("configuration not reloaded", why=error.sentence())
+        else:
+            self._supervisor.settings = self._verbs.settings = settings
+            changed = [key for key in settings.values if settings[key] != before[key]]
+            now, later = [k for k in changed if k not in AT_START], [k for k in changed if k in AT_START]
+            self._log.logger.info("reloaded", changed=now, at_the_next_start=later)
+        if not self._stopping:
+            self._notifier.ready()
+
+    async def _tell(self) -> None:
+        while not self._stopping:
+            self._notifier.status(headline(self._supervisor))
+            await anyio.sleep(STATUS_S)
+
+    async def _pulse(self) -> None:
+        await self._supervisor.ledger.pulse()
+
+
+async def _answers(socket: Path) -> None:
+    """Return when the control socket has answered, asked as a client asks."""
+    async with await anyio.connect_unix(socket) as stream:
+        await stream.send(b'{"jsonrpc": "2.0", "id": 1, "method": "hello"}\n')
+        await stream.receive()
 
 
 async def _until_done(supervisor: Supervisor, tasks: anyio.abc.TaskGroup) -> None:
@@ -190,7 +328,6 @@ async def _until_done(supervisor: Supervisor, tasks: anyio.abc.TaskGroup) -> Non
         except BaseException:
             supervisor.children.kill_all()  # a child is always waited for, so it must not outlive its supervisor
             raise
-        # Replies that say so ("shutdown") are under way: let them out before the socket closes.
-        await anyio.sleep(0.1)
+        await anyio.sleep(REPLIES_S)
         children.cancel_scope.cancel()
     tasks.cancel_scope.cancel()

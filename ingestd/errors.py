@@ -29,6 +29,16 @@ EXIT_UNREACHABLE: Final = 4
 EXIT_TEMPORARY: Final = 5
 EXIT_INTERRUPTED: Final = 130
 
+# What the daemon's own process ends with, for whoever restarts it: numbers of sysexits(3). The client has those above.
+EX_USAGE: Final = 64
+EX_UNAVAILABLE: Final = 69
+EX_SOFTWARE: Final = 70
+EX_TEMPFAIL: Final = 75
+EX_CONFIG: Final = 78
+
+NO_RESTART: Final = frozenset({EX_USAGE, EX_UNAVAILABLE, EX_CONFIG})
+"""Codes after which a restart changes nothing: a person has to. ``RestartPreventExitStatus=`` in the units."""
+
 
 class IngestError(Exception):
     """What a person is told: ``operation`` on ``object`` went wrong, and ``remedy`` says what to do.
@@ -48,9 +58,17 @@ class IngestError(Exception):
         """One line for a log or a terminal: what, on what, why, and the way on."""
         return f"cannot {self.operation} {self.object}: {self.message}. {self.remedy}"
 
+    def complaint(self) -> str:
+        """The two lines for stderr, in the client's form."""
+        return f"Error: cannot {self.operation} {self.object}: {self.message}\nTry: {self.remedy}"
+
 
 class Misconfigured(IngestError):
     """Nothing but a person's change will help: the job stops and says what to change."""
+
+
+class AlreadyRunning(IngestError):
+    """Another daemon holds the state folder: there is nothing for this one to do, now or after a restart."""
 
 
 class Unavailable(IngestError):
@@ -80,3 +98,16 @@ class ItemError(Exception):
         self.message = message
         self.stage = stage
         self.detail = detail
+
+
+def daemon_exit(error: BaseException) -> int:
+    """The exit code of a daemon that ``error`` ended: what a service manager decides by whether to start it again."""
+    match error:
+        case AlreadyRunning():
+            return EX_UNAVAILABLE
+        case Misconfigured():
+            return EX_CONFIG
+        case Unavailable():
+            return EX_TEMPFAIL
+        case _:  # a damaged ledger, which the next start salvages, or a defect of ours
+            return EX_SOFTWARE

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from ingestd import __version__, config, paths
 from ingestd.errors import IngestError
+from ingestd.host.log_note import where
 from ingestd.ledger import aside, report
 from ingestd.ledger.ledger import SCHEMA_VERSION
 from ingestd.ledger.reader import open_reader
 from ingestd.protocol import control as c, rpc
+
+T = TypeVar("T")
 
 
 def answer(verb: str, words: Sequence[str] = ()) -> int:
@@ -26,6 +30,10 @@ def answer(verb: str, words: Sequence[str] = ()) -> int:
             from ingestd import oneshot_models
 
             return oneshot_models.run(words, job_facts, _print)
+        if verb == "doctor":
+            from ingestd import doctor
+
+            return doctor.run(words, _print)
         reply = {"status": status, "config": configuration}[verb]()
     except IngestError as error:
         data = rpc.ErrorData(error.operation, error.object, error.remedy, error.exit)
@@ -47,18 +55,22 @@ def status() -> c.StatusReply:
     places = paths.places()
     jobs = [job_status(facts, None, places.state) for facts in job_facts()]
     size = places.ledger.stat().st_size if places.ledger.exists() else 0
-    return c.StatusReply(c.DaemonStatus(0, __version__, 0.0, str(places.state), str(places.log_file), size, 0), jobs)
+    return c.StatusReply(c.DaemonStatus(0, __version__, 0.0, str(places.state), where(places.log_file), size, 0), jobs)
 
 
 def job_facts() -> list[report.JobFacts]:
     """Every job of the ledger, newest first; none where there is no ledger. Raises ``IngestError``."""
-    ledger = paths.places().ledger
+    return from_ledger(paths.places().ledger, report.facts) or []
+
+
+def from_ledger(ledger: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
+    """What ``read`` finds in the ledger; None where there is no ledger. Raises ``IngestError``."""
     try:
         if not ledger.exists():
-            return []
+            return None
         if (why := _trouble(ledger)) is None:
             with closing(open_reader(ledger)) as db:
-                return report.facts(db)
+                return read(db)
     except (OSError, sqlite3.Error) as error:
         why = str(error)
     raise IngestError(

@@ -42,12 +42,32 @@ class Places(NamedTuple):
         return self.log / "ingestd.log"
 
 
+SERVICES = "/run/ingestd"
+"""Where the system's service manager makes a folder for each user's instance, which has no login session."""
+
+
 def _runtime_base() -> Path:
+    service = Path(SERVICES) / _user() if os.path.isdir(SERVICES) else None
+    if service and service.is_dir() and service.stat().st_uid == os.getuid():
+        return service
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
         return Path(runtime)
+    # A shell begun by su or cron does not have the variable, though the folder is there when this user's services run.
+    user = Path(f"/run/user/{os.getuid()}")
+    if not runtime and user.is_dir() and user.stat().st_uid == os.getuid():
+        return user
     # /tmp is shared, so the folder carries the uid; the daemon creates it 0700 and refuses it under another owner.
     return Path("/tmp") / f"ingestd-{os.getuid()}"
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def places() -> Places:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,13 +17,18 @@ from ingestd.protocol.wire import FrameReader, frame
 
 
 class Child:
-    """A child under test: ``send`` messages, ``expect`` the next one of a type, look at its exit."""
+    """A child under test: ``send`` messages, ``expect`` the next one of a type, look at its exit.
 
-    def __init__(self, module: str, outgoing: Any, env: dict[str, str] | None = None) -> None:
+    ``words`` follow on its command line: ``--lockdown auto`` has it give up what it does not need.
+    """
+
+    def __init__(
+        self, module: str, outgoing: Any, env: dict[str, str] | None = None, words: Sequence[str] = ()
+    ) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", module, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
         self.process = subprocess.Popen(
-            command,
+            [*command, *words],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -71,9 +76,11 @@ class Child:
 
 
 @contextmanager
-def running(module: str, outgoing: Any, env: dict[str, str] | None = None) -> Iterator[Child]:
+def running(
+    module: str, outgoing: Any, env: dict[str, str] | None = None, words: Sequence[str] = ()
+) -> Iterator[Child]:
     """A child that is ended, by its own pid, when the block ends."""
-    child = Child(module, outgoing, env)
+    child = Child(module, outgoing, env, words)
     try:
         yield child
     finally:

@@ -42,6 +42,8 @@ def test_the_defaults_are_allowed() -> None:
         ({"INGESTD_COOLDOWN": "nan"}, None, "INGESTD_COOLDOWN"),
         ({"INGESTD_COOLDOWN": "soon"}, None, "INGESTD_COOLDOWN"),
         ({"INGESTD_LOG_LEVEL": "loud"}, None, "INGESTD_LOG_LEVEL"),
+        ({"INGESTD_AWAKE": "always"}, None, "INGESTD_AWAKE"),
+        ({}, "awake = false", "config.toml"),
         ({"INGESTD_SINKS": "qdrant,paper"}, None, "INGESTD_SINKS"),
         ({"INGESTD_DEVICE": "tpu"}, None, "INGESTD_DEVICE"),
         ({"INGESTD_CONCURRENCY": "0"}, None, "INGESTD_CONCURRENCY"),

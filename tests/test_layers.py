@@ -28,7 +28,7 @@ WORDS = {
 POLICY = {
     "ingestd.config",
     "ingestd.rows",
-    *(f"ingestd.supervisor.{n}" for n in ("decide", "plan", "view", "words", "pace", "recipes", "preflight")),
+    *(f"ingestd.supervisor.{n}" for n in ("decide", "plan", "view", "words", "pace", "recipes", "preflight", "busy")),
 }
 CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.child")
 HEAVY = {"torch", "numpy", "PIL", "qdrant_edge", "qdrant_client", "transformers", "safetensors"}
@@ -38,14 +38,11 @@ def layer_of(module: str) -> int | None:
     """0 words, 1 policy, 2 mechanism, 3 conduct, 4 root; None for children."""
     if module.startswith(CHILDREN):
         return None
-    if module in WORDS or module.startswith("ingestd.protocol."):
+    if module in WORDS or module.startswith(("ingestd.protocol.", "ingestd.lockdown")):
         return 0
     if module in POLICY:
         return 1
-    if module.startswith(("ingestd.ledger", "ingestd.host")) or module in (
-        "ingestd.supervisor.children",
-        "ingestd.logs",
-    ):
+    if module.startswith(("ingestd.ledger", "ingestd.host", "ingestd.logs")) or module == "ingestd.supervisor.children":
         return 2
     if module.startswith(("ingestd.supervisor.", "ingestd.control")):
         return 3

@@ -26,6 +26,8 @@ from pathlib import Path
 
 import pytest
 
+from ctl import hatch_build
+
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png")
 
@@ -73,14 +75,17 @@ def test_it_holds_what_is_needed_and_nothing_generic(wheel: Path) -> None:
     """Both packages with their data files; no top-level name that another project could have as well."""
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"ingestd", "ingestctl"}
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"ingestd", "ingestctl"}
     assert {
         "ingestd/ledger/queries.sql",
         "ingestd/ledger/schema.sql",
         "ingestd/worker/models/imagenet_labels.txt",
         "ingestctl/main.py",
     } <= set(names)
-    shipped = {name for name in names if not name.endswith("/") and ".dist-info/" not in name}
+    packed = {name for name in names if not name.endswith("/") and ".dist-info/" not in name}
+    beside = {name.partition(".data/data/")[2] for name in packed} - {""}
+    assert beside == set(hatch_build.shared())
+    shipped = {name for name in packed if ".data/data/" not in name}
     ours = [(ROOT, ROOT / "ingestd"), (ROOT / "ctl", ROOT / "ctl" / "ingestctl")]
     written = {
         str(path.relative_to(base))
@@ -88,6 +93,7 @@ def test_it_holds_what_is_needed_and_nothing_generic(wheel: Path) -> None:
         for path in room.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    written |= {f"ingestctl/service/templates/{path.name}" for path in (ROOT / "service").iterdir()}
     assert shipped == written
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 from ingestctl import place
-from ingestctl.rpc import EXIT_ERROR, Away, Connection, Failure
+from ingestctl.rpc import EXIT_ERROR, EXIT_TEMPORARY, EXIT_USAGE, Away, Connection, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,17 +26,37 @@ _KEPT_STDERR = 1 << 20
 
 _STDERR = "ingestd.stderr"
 
+_EX_USAGE, _EX_TEMPFAIL, _EX_CONFIG = 64, 75, 78
+
 _HOMES = ("INGESTD_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
 _CACHES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE")
 """Variables that name a folder, perhaps from where the client stands: the daemon stands elsewhere. In the second kind,
 the models' cache, the hub's library takes other variables as well."""
 
 
-def ensure() -> bool:
-    """Have a daemon: true if one had to be started. Raises ``Failure`` with the daemon's own words if it will not."""
+def ensure() -> str:
+    """Have a daemon: empty when one runs, else what was started, in words for a person.
+
+    Where a service is installed it is that, so that the daemon has one keeper; else a process in the background. Raises
+    ``Failure`` with the daemon's own words if it will not.
+    """
     if _answers():
-        return False
-    environment = _environment()
+        return ""
+    _not_elsewhere("start")
+    from ingestctl.service.choose import installed
+
+    if service := installed():
+        service.up()
+        return f"started {service.name}"
+    _begin()
+    return (
+        "started the daemon: it goes on when this terminal closes, but does not come back after a reboot"
+        " (then: ingestctl start; or for good: ingestctl service install)"
+    )
+
+
+def _begin() -> None:
+    environment = own_environment()
     stderr, already = _stderr_file()
     try:
         child = subprocess.Popen(
@@ -58,7 +78,7 @@ def ensure() -> bool:
         if _answers():
             # The daemon outlives this process, so nobody here will ever wait for it.
             child.returncode = 0
-            return True
+            return
         if code is not None:
             raise _refused(code, already)
         time.sleep(0.05)
@@ -73,13 +93,14 @@ def ensure() -> bool:
 
 def oneshot(verb: str) -> dict[str, Any]:
     """The result of ``verb`` without a daemon, from the ledger and the configuration as they lie there."""
+    _not_elsewhere("ask")
     try:
         done = subprocess.run(
             [sys.executable, "-m", "ingestd", "--oneshot", verb],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd="/",
-            env=_environment(),
+            env=own_environment(),
             timeout=ONESHOT_S,
             check=False,
         )
@@ -114,7 +135,7 @@ def lines(verb: str, *words: str) -> Generator[dict[str, Any], None, None]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd="/",
-        env=_environment(),
+        env=own_environment(),
     )
     try:
         assert process.stdout is not None
@@ -144,6 +165,16 @@ def _told(verb: str, error: dict[str, Any], code: int) -> Failure:
     )
 
 
+def _not_elsewhere(operation: str) -> None:
+    """Raise ``Failure`` where another user's daemon is meant: neither it nor its files are this client's."""
+    if place.chosen():
+        raise Away(
+            f"nobody listens on {place.socket()}, which INGESTD_SOCKET names",
+            operation=operation,
+            remedy="ask its owner to start it, or unset INGESTD_SOCKET for a daemon of your own",
+        )
+
+
 def gone(pid: int, seconds: float) -> bool:
     """Whether process ``pid`` has ended, after at most ``seconds``: only then is its lock free for the next one."""
     deadline = time.monotonic() + seconds
@@ -171,7 +202,7 @@ def _answers() -> bool:
     return True
 
 
-def _environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """This environment, true from another working folder: relative places and module folders made absolute."""
     from importlib.util import find_spec
 
@@ -228,7 +259,14 @@ def _refused(code: int, already: int) -> Failure:
     if "Error: cannot " in words and colon:
         operation, _, object = head.partition(" ")
         words = message
-    return Failure(words, operation=operation, object=object, remedy=remedy, exit=max(code, EXIT_ERROR))
+    return Failure(words, operation=operation, object=object, remedy=remedy, exit=own_exit(code, object))
+
+
+def own_exit(code: int, object: str) -> int:
+    """This client's exit code for the daemon's, whose own are those of sysexits(3): see ``ingestd.errors``."""
+    if code == _EX_CONFIG:  # of places that cannot be used as well, which are no wrong arguments
+        return EXIT_USAGE if object.startswith("the configuration") else EXIT_ERROR
+    return {_EX_USAGE: EXIT_USAGE, _EX_TEMPFAIL: EXIT_TEMPORARY}.get(code, EXIT_ERROR)
 
 
 def _last_words(raw: bytes) -> str:

@@ -24,12 +24,15 @@ VERBS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "the daemon's log; -f follows it"),
     "remove": ("control", "forget a job that does not run, with its stores; your photos stay"),
     "models": ("models", "which models are on this machine; fetch one, or remove one"),
+    "doctor": ("doctor", "will jobs run well on this machine? one line a finding, with the remedy"),
     "config": ("reports", "every setting, its value and where that comes from"),
     "shutdown": ("control", "end the daemon; running jobs go on when it starts again"),
+    "service": ("service", "have the daemon start by itself: install, uninstall, status, logs"),
+    "completion": ("completion", "a script for bash, zsh or fish that completes verbs, options, jobs and models"),
 }
 """Verb: the module of ``verbs`` that has it, and its line in the help."""
 
-ALONE = frozenset(("models",))
+ALONE = frozenset(("models", "doctor", "service", "completion"))
 """Verbs that no daemon answers: they are the same with and without one."""
 
 EXAMPLES = """\
@@ -114,9 +117,8 @@ def _call(verb: str, rest: list[str], color: str) -> int:
     from importlib import import_module
 
     module = import_module(f"ingestctl.verbs.{VERBS[verb][0]}")
-    parser = _parser(verb)
-    getattr(module, f"{verb}_arguments")(parser)
-    parser.add_argument("--color", choices=("auto", "always", "never"), default=color, help="colour (default: auto)")
+    parser = parser_of(verb)
+    parser.set_defaults(color=color)
     # Several words with options between them (``search a cat --n 3 asleep``) need argparse's slower way.
     args = _intermixed(parser, rest) if verb in ("start", "search", "retry") else parser.parse_args(rest)
     code: int = getattr(module, verb)(args)
@@ -135,25 +137,31 @@ def _intermixed(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Na
     return args
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """The verb's whole parser: what it reads, its help, its completion and its part of the manual are one."""
     import argparse
+    from importlib import import_module
 
     def formatter(prog: str) -> argparse.RawDescriptionHelpFormatter:
         # Given a width, argparse need not import shutil to ask for it, on every run, help or not.
         return argparse.RawDescriptionHelpFormatter(prog, width=_width(), max_help_position=28)
 
-    summary = VERBS[verb][1]
-    return argparse.ArgumentParser(
+    module, summary = VERBS[verb]
+    parser = argparse.ArgumentParser(
         prog=f"ingestctl {verb}",
         description=summary[0].upper() + summary[1:] + ".",
         formatter_class=formatter,
         allow_abbrev=False,
     )
+    getattr(import_module(f"ingestctl.verbs.{module}"), f"{verb}_arguments")(parser)
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour (default: auto)")
+    return parser
 
 
 def overview() -> str:
     """The help without a verb."""
-    lines = [f"  {verb:<10}{summary}" for verb, (_, summary) in VERBS.items()]
+    wide = max(map(len, VERBS)) + 2
+    lines = [f"  {verb:<{wide}}{summary}" for verb, (_, summary) in VERBS.items()]
     head = "usage: ingestctl [--help] [--version] [--color auto|always|never] VERB …\n\n"
     tale = "Every image in a folder ends up described, embedded and searchable, or listed as failed with the reason.\n"
     return head + tale + "\nverbs:\n" + "\n".join(lines) + "\n\n" + EXAMPLES

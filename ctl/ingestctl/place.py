@@ -18,8 +18,21 @@ def state() -> str:
     return _folders()[0]
 
 
+def chosen() -> str | None:
+    """The socket of somebody else's daemon, as ``INGESTD_SOCKET`` names it: whoever may only look has no other rule."""
+    path = os.environ.get("INGESTD_SOCKET")
+    return os.path.abspath(os.path.expanduser(path)) if path else None
+
+
+def is_named() -> bool:
+    """Whether a person said which daemon is meant: it may be another user's then."""
+    return bool(os.environ.get("INGESTD_SOCKET") or os.environ.get("INGESTD_HOME"))
+
+
 def socket() -> str:
     """The control socket; a path too long for ``sun_path`` moves to the runtime folder under a hash."""
+    if named := chosen():
+        return named
     path = _folders()[1] + "/ingestd.sock"
     raw = os.fsencode(path)
     if len(raw) <= MAX_SOCKET_PATH:
@@ -59,11 +72,31 @@ def _folders() -> tuple[str, str, str, str]:
     return here, _tidy(f"{_runtime_base()}/ingestd"), here + "/log", settings
 
 
+SERVICES = "/run/ingestd"
+"""The same as in ``ingestd.paths``, where the reason is given."""
+
+
 def _runtime_base() -> str:
+    if os.path.isdir(SERVICES):
+        service = f"{SERVICES}/{_user()}"
+        if os.path.isdir(service) and os.stat(service).st_uid == os.getuid():
+            return service
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
         return runtime
+    user = f"/run/user/{os.getuid()}"
+    if not runtime and os.path.isdir(user) and os.stat(user).st_uid == os.getuid():
+        return user
     return f"/tmp/ingestd-{os.getuid()}"
+
+
+def _user() -> str:
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _tidy(path: str) -> str:

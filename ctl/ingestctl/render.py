@@ -64,8 +64,28 @@ def daemon_lines(daemon: dict[str, Any], paint: Paint, now: float) -> list[str]:
     if daemon["ledger_bytes"]:
         facts.append(f"ledger {size(daemon['ledger_bytes'])}")
     lines = [paint("dim", ", ".join(facts)), paint("dim", f"log {clean(daemon['log'])}")]
+    if daemon.get("log_dropped"):
+        lines.append(paint("yellow", f"{many(daemon['log_dropped'], 'log line')} lost: nothing took them"))
+    if power := daemon.get("power"):
+        lines = [paint(style, text) for style, text in power_lines(power)] + lines
     if daemon.get("trouble"):
         lines.insert(0, paint("red", clean(daemon["trouble"]) + "; it is tried again, nothing is lost"))
+    return lines
+
+
+def power_lines(power: dict[str, Any]) -> list[tuple[str, str]]:
+    """Style and text of what a person needs to know while something works: of sleep a line, of a lid another."""
+    if not power["wanted"] or power["method"] == "off":
+        return []
+    held = ", ".join(clean(what) for what in power["held"] if what != "handle-lid-switch")
+    refused = [one for one in power["refused"] if one["what"] != "handle-lid-switch"]
+    lines = [("dim", f"kept awake while it works: {held} held off")] if held else []
+    if refused:
+        names, last = ", ".join(clean(one["what"]) for one in refused), refused[-1]
+        but = f" ({held} is)" if held else ""
+        lines = [("yellow", f"{names} not held off{but}: {clean(last['why'])}. {clean(last['remedy'])}")]
+    if power["lid"] and power["lid"] != "this machine has no lid":
+        lines.append(("dim", clean(power["lid"])))
     return lines
 
 

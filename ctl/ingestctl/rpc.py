@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
+import sys
 import time
 
 from ingestctl import place
@@ -82,6 +84,11 @@ class Connection:
                 raise Away(f"no daemon is running (nobody listens on {path})", absent=True) from None
             reason = error.strerror or str(error)
             raise Away(f"{path}: {reason}", remedy="check who owns this folder, and INGESTD_HOME") from None
+        owner = _owner(self._sock)
+        if owner not in (os.getuid(), 0) and os.getuid() != 0 and not place.is_named():
+            # In /tmp anybody may be the first to make the folder where this user's daemon would listen.
+            self._sock.close()
+            raise Away(f"{path} is answered by user {owner}, not by you", remedy="check who owns this folder")
 
     def call(
         self, verb: str, params: dict[str, Any], *, timeout: float | None = QUICK_S, patience: str = ""
@@ -160,6 +167,12 @@ class Connection:
         return Away(reason, operation=_asking(verb), remedy=remedy)
 
 
+def _owner(sock: socket.socket) -> int:
+    """The user whose process listens, from the kernel (``struct ucred`` on Linux, ``struct xucred`` on macOS)."""
+    level, option, size = (0, 1, 76) if sys.platform == "darwin" else (socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(sock.getsockopt(level, option, size)[4:8], sys.byteorder)
+
+
 def call(verb: str, params: dict[str, Any], *, timeout: float | None = QUICK_S, patience: str = "") -> dict[str, Any]:
     """The result of one verb over a connection of its own."""
     with Connection() as connection:
@@ -217,6 +230,4 @@ def _asking(verb: str) -> str:
 
 
 def _say(text: str) -> None:
-    import sys
-
     print(text, file=sys.stderr, flush=True)

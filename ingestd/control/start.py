@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
@@ -72,8 +73,10 @@ class Source(NamedTuple):
 async def _resolve_roots(verbs: Verbs, params: c.Start) -> list[Source]:
     """Canonical (path, device, file system) of each source, by a walker child: a dead mount must not block us."""
     if params.list_file:
+        _check_list(verbs.supervisor.places.state / "spool", params.list_file)
         return [Source(b"/", 0, "")]
-    roots = await verbs.supervisor.sources.resolve([path_bytes(source) for source in params.sources])
+    async with verbs.looking:
+        roots = await verbs.supervisor.sources.resolve([path_bytes(source) for source in params.sources])
     bad = next((root for root in roots if root.error), None)
     if bad is not None:
         raise IngestError(
@@ -86,6 +89,20 @@ async def _resolve_roots(verbs: Verbs, params: c.Start) -> list[Source]:
         else Source(os.path.dirname(root.path), root.device, root.fs, os.path.basename(root.path))
         for root in roots
     ]
+
+
+def _check_list(spool: Path, name: str) -> None:
+    """Raises ``IngestError`` for a file list that this user cannot read; one outside of the spool a walker looks at."""
+    if not name.startswith("/") or "\0" in name:
+        message = "it is no absolute path"
+    elif os.path.dirname(name) == str(spool) and not os.access(name, os.R_OK):
+        message = "it is not there, or the daemon's user may not read it"
+    else:
+        return
+    raise IngestError(
+        message, operation="read", object=f"the file list {shown(os.fsencode(name))[0]}",
+        remedy="Give the list to ingestctl start - as the user whose daemon it is", exit=EXIT_USAGE,
+    )  # fmt: skip
 
 
 def _known(verbs: Verbs, params: c.Start, refs: list[RootRef]) -> JobRow | None:

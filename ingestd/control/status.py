@@ -154,6 +154,13 @@ def _workers(job: int, live: Supervisor | None) -> list[c.WorkerStatus]:
     if live is None:
         return []
     return [
-        c.WorkerStatus(live.crew.pid_of(w.id) or 0, live.crew.batch_of(w.id), w.state, w.given, len(w.window))
+        c.WorkerStatus(
+            live.crew.pid_of(w.id) or 0,
+            live.crew.batch_of(w.id),
+            w.state,
+            w.given,
+            len(w.window),
+            live.crew.lock_of(w.id),
+        )
         for w in live.view.workers_of(job)
     ]

@@ -15,6 +15,7 @@ from ingestd.control.search import find
 from ingestd.control.start import start
 from ingestd.control.status import job_status
 from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
+from ingestd.host.log_note import where
 from ingestd.jobs import JobEvent
 from ingestd.ledger import items, jobs, report
 from ingestd.ledger.report import JobFacts
@@ -26,6 +27,9 @@ from ingestd.supervisor.run import Supervisor
 RESTING = ("completed", "failed", "stopped", "paused")
 ACTIVE = ("queued", "running", "waiting", "paused")
 
+
+LOOKS: Final = 4
+"""Processes that look at sources for ``start`` at a time: a script that asks for many jobs starts no more."""
 
 STUCK_S: Final = 5.0
 """Seconds that a ledger which cannot be written is waited for before a client is told."""
@@ -49,6 +53,7 @@ class Verbs:
         self._process = psutil.Process()
         self._listeners: set[Any] = set()
         self.starting = anyio.Lock()
+        self.looking = anyio.Semaphore(LOOKS)
         supervisor.on_change = self._changed
 
     def handlers(self) -> dict[str, Callable[[Any], Awaitable[c.Reply]]]:
@@ -58,11 +63,11 @@ class Verbs:
     # ---------------------------------------------------------------------------------------------------- choosing jobs
 
     async def facts(self) -> list[JobFacts]:
-        """Every job as the ledger has it, newest first; one that is being removed is none any more."""
+        """Every job as the ledger has it, newest first: none that is being removed, or is not whole yet."""
         s = self.supervisor
         recent = {job: tuple(items) for job, items in s.recent.items()}
         known = await s.ledger.read(lambda db: report.facts(db, recent))
-        return [f for f in known if (view := s.view.jobs.get(f.row.id)) is None or not view.removing]
+        return [f for f in known if (view := s.view.jobs.get(f.row.id)) is not None and not view.removing]
 
     def _status_of(self, facts: JobFacts) -> str:
         view = self.supervisor.view.jobs.get(facts.row.id)
@@ -147,10 +152,12 @@ class Verbs:
             __version__,
             self._started,
             str(places.state),
-            str(places.log_file),
+            where(places.log_file),
             size,
             memory,
             self.supervisor.ledger.trouble,
+            self.supervisor.awake.status(),
+            self.supervisor.log_dropped(),
         )
 
     async def handle_pause(self, params: c.Pause) -> c.ChangeReply:
@@ -277,6 +284,8 @@ class Verbs:
             only = frozenset(item for item, of in found if of == job)
         retried, after = 0, 0
         while True:
+            if job not in s.recipes:  # a remove came in between
+                raise removed()
             start_at, recipe = after, s.recipes[job]
             count, following, tally = await s.ledger.write(
                 lambda db: (*items.retry(db, job, recipe, start_at, params.kind, only), jobs.tally(db, job))  # noqa: B023
@@ -312,7 +321,7 @@ class Verbs:
         return c.ConfigReply([c.ConfigRow(key, s.value, s.source) for key, s in self.settings.values.items()])
 
     async def handle_logs(self, params: c.Logs) -> c.LogsReply:
-        return c.LogsReply(str(self.supervisor.places.log_file))
+        return c.LogsReply(where(self.supervisor.places.log_file))
 
     async def handle_shutdown(self, params: c.Shutdown) -> c.ShutdownReply:
         await self._stop()

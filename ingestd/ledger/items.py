@@ -272,9 +272,13 @@ def uncount(db: sqlite3.Connection, job_id: int, recipe: Recipe, state: ItemStat
 
 def lose(
     db: sqlite3.Connection, job_id: int, batch_id: int, began: frozenset[int], cause: str, kind: str, now: int
-) -> None:
-    """A worker died by itself: what it had begun is suspected, the rest of its window goes back."""
+) -> list[int]:
+    """A worker died by itself: what it had begun is suspected, the rest of its window goes back.
+
+    Returns the items that failed by it.
+    """
     key = {"job_id": job_id, "batch_id": batch_id}
+    failed = []
     for item, deaths, solo_deaths, alone, todo, attempts in db.execute(sql("batch_flights"), key).fetchall():
         lost = after_worker_death(began=item in began, alone=bool(alone), deaths=deaths, solo_deaths=solo_deaths)
         if lost.event == "fail":
@@ -284,8 +288,10 @@ def lose(
             for (bit,) in db.execute(sql("recipe_bits"), {"job_id": job_id}).fetchall():
                 if todo >> bit & 1:
                     db.execute(sql("count_step"), {"job_id": job_id, "bit": bit, "done": 0, "failed": 1})
+            failed.append(item)
         else:
             _give_back(db, item, move_item("running", lost.event), lost.deaths, lost.solo_deaths)
+    return failed
 
 
 def release(db: sqlite3.Connection, job_id: int, batch_id: int) -> None:

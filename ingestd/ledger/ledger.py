@@ -8,6 +8,7 @@ kept and run again: callers see a slow ledger, never half of a change.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import threading
@@ -30,6 +31,12 @@ Change = Callable[[sqlite3.Connection], T]
 SCHEMA_VERSION: Final = 2
 WAL_LIMIT: Final = 64 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a checkpoint: a burst should not occupy the disk for ever."""
+
+CLOSE_LANE_S: Final = 30.0
+"""Seconds for each of the ledger's threads to finish what is queued when the daemon ends."""
+
+PULSE_STEPS: Final = 1_000_000
+"""Steps of SQLite's machine between two signs of life inside one statement: some 10 to 50 ms."""
 
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _WAITABLE: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN}
@@ -71,7 +78,8 @@ def open_writer(path: Path, now_ms: int) -> tuple[sqlite3.Connection, list[str]]
             _migrate(db, version)
             notes.append(f"the ledger was brought from schema {version} to {SCHEMA_VERSION}")
     except (sqlite3.OperationalError, OSError) as error:
-        raise Misconfigured(
+        kind = Unavailable if _passes(error) else Misconfigured
+        raise kind(
             getattr(error, "strerror", None) or str(error),
             operation="open",
             object=f"the ledger {path}",
@@ -79,6 +87,14 @@ def open_writer(path: Path, now_ms: int) -> tuple[sqlite3.Connection, list[str]]
         ) from error
     os.chmod(path, 0o600)
     return db, notes
+
+
+def _passes(error: sqlite3.OperationalError | OSError) -> bool:
+    """Whether it may be over at another time without a person's change: a full disk, one that stutters."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY)
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -100,20 +116,29 @@ class _Lane(ABC):
     def __init__(self, name: str) -> None:
         self.condition = threading.Condition()
         self.waiting: deque[tuple[Change[Any], asyncio.Future[Any]]] = deque()
+        self.pulses: deque[asyncio.Future[Any]] = deque()
         self.closed = False
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def _main(self) -> None:
         while True:
             with self.condition:
-                while not self.waiting and not self.closed:
+                while not self.waiting and not self.closed and not self.pulses:
                     self.condition.wait()
-                if not self.waiting:
+                if not self.waiting and self.closed:
                     break
                 group = list(self.waiting)
                 self.waiting.clear()
-            self.run_group(group)
+            self.show_life()
+            if group:
+                self.run_group(group)
+        self.show_life()
         self.at_end()
+
+    def show_life(self) -> None:
+        """Answer who asked for a sign of life; called in the thread, wherever it gets on."""
+        while self.pulses:
+            _answer(self.pulses.popleft(), None, None)
 
     @abstractmethod
     def run_group(self, group: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
@@ -127,13 +152,25 @@ class _Lane(ABC):
         """Queue ``change``, in the order of calls; the future is of the running event loop."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self.condition:
-            if self.closed:
-                raise Unavailable(
-                    "it is closed", operation="use", object="the ledger", remedy="The daemon is shutting down"
-                )
+            self._check_open()
             self.waiting.append((change, future))
             self.condition.notify()
         return future
+
+    def pulse(self) -> asyncio.Future[None]:
+        """Resolves when the thread has shown that it gets on: at once between functions, soon inside a long one."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self.condition:
+            self._check_open()
+            self.pulses.append(future)
+            self.condition.notify()
+        return future
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise Unavailable(
+                "it is closed", operation="use", object="the ledger", remedy="The daemon is shutting down"
+            )
 
     def close(self) -> None:
         """Let what is queued finish, then end the thread. Blocks."""
@@ -141,7 +178,7 @@ class _Lane(ABC):
             self.closed = True
             self.condition.notify()
         if self.thread.ident is not None:
-            self.thread.join(timeout=30)
+            self.thread.join(timeout=CLOSE_LANE_S)
 
 
 def _answer(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
@@ -163,6 +200,19 @@ class _Writer(_Lane):
         super().__init__("ledger-writer")
         self.db = db
         self.trouble = ""
+        db.set_progress_handler(self._gets_on, PULSE_STEPS)
+
+    def _gets_on(self) -> int:
+        self.show_life()
+        return 0  # anything else would end the statement
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next attempt. A full disk is a wait, not a wedge: signs of life are given all the while."""
+        until = time.monotonic() + seconds
+        with self.condition:
+            while not self.closed and (left := until - time.monotonic()) > 0:
+                self.condition.wait(left)
+                self.show_life()
 
     def run_group(self, group: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
         for attempt in range(1 << 30):
@@ -175,7 +225,7 @@ class _Writer(_Lane):
                     answers = [(None, error)] * len(group)
                     break
                 self.trouble = f"the ledger cannot be written: {error}"
-                time.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+                self._rest(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
         self.trouble = ""
         for (_, future), (value, error_of_one) in zip(group, answers, strict=True):
             _answer(future, value, error_of_one)
@@ -216,6 +266,8 @@ class _Reader(_Lane):
 
     def run_group(self, group: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
         for change, future in group:
+            if future.cancelled():  # its asker went: clients that come and go must not leave a queue of their queries
+                continue
             try:
                 _answer(future, change(self.db), None)
             except Exception as error:
@@ -250,6 +302,10 @@ class Ledger:
         but through its connection.
         """
         return self._writer.submit(change)
+
+    def pulse(self) -> asyncio.Future[None]:
+        """Resolves when the writing thread has shown that it gets on, or that it waits for a disk: it is no wedge."""
+        return self._writer.pulse()
 
     def read(self, query: Change[T]) -> asyncio.Future[T]:
         """Run a query of a few rows, read-only."""

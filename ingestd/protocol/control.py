@@ -8,7 +8,7 @@ Times are Unix seconds (float) unless the name says ``_ms``; durations are secon
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -21,6 +21,8 @@ from ingestd.protocol.status import (
     JobStatus as JobStatus,
     LastFailure as LastFailure,
     LastItem as LastItem,
+    PowerRefusal as PowerRefusal,
+    PowerStatus as PowerStatus,
     Reply as Reply,
     ScanStatus as ScanStatus,
     SinkStatus as SinkStatus,
@@ -30,6 +32,9 @@ from ingestd.protocol.status import (
 
 PROTOCOL = 1
 PAGE_ROWS = 500
+
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A number that every reader of JSON keeps, and the ledger too."""
 
 
 class Params(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -97,7 +102,11 @@ class Status(Params):
 
 
 class DaemonStatus(Reply):
-    """``trouble``: why nothing can be stored at present (a full disk, say), or empty."""
+    """``trouble``: why nothing can be stored at present (a full disk, say), or empty.
+
+    ``power``: whether the machine is kept awake; None where no daemon runs. ``log_dropped``: log lines that are lost
+    because the log's disk, journal or terminal stood still.
+    """
 
     pid: int
     version: str
@@ -107,6 +116,8 @@ class DaemonStatus(Reply):
     ledger_bytes: int
     memory_bytes: int
     trouble: str = ""
+    power: PowerStatus | None = None
+    log_dropped: int = 0
 
 
 class StatusReply(Reply):
@@ -198,7 +209,7 @@ class SummaryReply(Reply):
 class Failed(Params):
     job: str | None = None
     kind: str | None = None
-    after: int = 0
+    after: Whole = 0
     limit: int = PAGE_ROWS
 
 
@@ -347,6 +358,8 @@ class Logs(Params):
 
 
 class LogsReply(Reply):
+    """``path``: the log file, or in words how to read the journal that takes its place."""
+
     path: str
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ingestd.protocol.work import Fatal, Finish, Hello, Message, Step
+from ingestd.protocol.work import Fatal, Finish, Hello, Locked, Message, Step
 
 
 class SinkSetup(Message):
@@ -88,4 +88,4 @@ class Hits(Message):
 
 
 ToSink = SinkSetup | Grown | Search | Finish
-FromSink = Hello | Delivered | Trouble | Hits | Fatal
+FromSink = Hello | Locked | Delivered | Trouble | Hits | Fatal

@@ -43,13 +43,17 @@ class SinkStatus(Reply):
 
 
 class WorkerStatus(Reply):
-    """``items`` = given in this batch so far, ``window`` = given and not yet committed."""
+    """``items`` = given in this batch so far, ``window`` = given and not yet committed.
+
+    ``locked``: what the process is held to, in a few words each; empty until it is, or with ``lockdown = "no"``.
+    """
 
     pid: int
     batch: int
     state: str
     items: int
     window: int
+    locked: list[str] = []
 
 
 class ScanStatus(Reply):
@@ -128,6 +132,30 @@ class JobStatus(Reply):
     batch_size: int
     cooldown: str
     disk: DiskEstimate | None = None
+
+
+class PowerRefusal(Reply):
+    """What the machine was asked for and did not grant, why, and what to do about it."""
+
+    what: str
+    why: str
+    remedy: str
+
+
+class PowerStatus(Reply):
+    """Whether the machine is kept awake. ``wanted``: something is at work that it must stay awake for.
+
+    ``held``: of ``sleep``, ``idle``, ``handle-lid-switch`` (``disk`` on macOS). ``method`` is ``systemd-inhibit``,
+    ``caffeinate``, ``none`` (this machine has neither) or ``off`` (``awake = "no"``). ``lid``: what closing the lid
+    does now. ``on_ac`` is None where that is not known, or is of no importance because there is no lid.
+    """
+
+    wanted: bool
+    held: list[str]
+    refused: list[PowerRefusal]
+    method: str
+    lid: str
+    on_ac: bool | None
 
 
 class JobChange(Reply):

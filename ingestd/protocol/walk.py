@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ingestd.protocol.work import Fatal, Finish, Hello, Message, Stat
+from ingestd.protocol.work import Fatal, Finish, Hello, Locked, Message, Stat
 
 
 class RootSpec(msgspec.Struct, array_like=True, frozen=True):
@@ -116,4 +116,4 @@ class ScanEnd(Message):
 
 
 ToWalker = ResolveRoots | WalkerSetup | Credit | Finish
-FromWalker = Hello | RootsResolved | Listing | ScanEnd | Fatal
+FromWalker = Hello | Locked | RootsResolved | Listing | ScanEnd | Fatal

@@ -46,36 +46,43 @@ class FrameReader:
 
 
 class LineReader:
-    """Cuts a stream into lines without their newline. A line over ``limit`` bytes is reported once, then skipped."""
+    """Cuts a stream into lines without their newline. A line over ``limit`` bytes is reported once, then skipped.
+
+    Holds at most ``limit`` bytes between two calls, and looks at each byte for a newline once: neither a line without
+    an end nor one that comes byte by byte costs more than its length.
+    """
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         self._limit = limit
         self._buffer = bytearray()
+        self._seen = 0
         self._skipping = False
 
     def feed(self, data: bytes) -> Iterator[bytes | ProtocolError]:
         """Add ``data``; yield each whole line, or a ``ProtocolError`` (as a value) for one that is too long."""
         self._buffer += data
-        while True:
-            at = self._buffer.find(b"\n")
-            if at < 0:
-                break
-            line = bytes(self._buffer[:at])
-            del self._buffer[: at + 1]
+        start = 0
+        while (at := self._buffer.find(b"\n", max(start, self._seen))) >= 0:
+            line = bytes(self._buffer[start:at])
+            start = self._seen = at + 1
             if self._skipping:
                 self._skipping = False
             elif len(line) > self._limit:
-                yield ProtocolError(f"a request line over {self._limit} bytes")
+                yield self._too_long()
             else:
                 yield line
+        del self._buffer[:start]
+        if not self._skipping and len(self._buffer) > self._limit:
+            self._skipping = True
+            yield self._too_long()
         if self._skipping:
             self._buffer.clear()
-        elif len(self._buffer) > self._limit:
-            self._skipping = True
-            self._buffer.clear()
-            yield ProtocolError(f"a request line over {self._limit} bytes")
+        self._seen = len(self._buffer)
+
+    def _too_long(self) -> ProtocolError:
+        return ProtocolError(f"a request line over {self._limit} bytes")
 
     def rest(self) -> bytes:
         """What came after the last newline: a client that half-closes without one is still answered."""
-        line, self._buffer = bytes(self._buffer), bytearray()
+        line, self._buffer, self._seen = bytes(self._buffer), bytearray(), 0
         return b"" if self._skipping else line

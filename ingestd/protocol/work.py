@@ -67,6 +67,14 @@ class Fatal(Message):
     remedy: str
 
 
+class Locked(Message):
+    """any child → daemon: it has given up what it does not need. ``force``: what it is held to, in a few words each;
+    ``missing``: what this machine does not offer."""
+
+    force: list[str]
+    missing: list[str]
+
+
 class Finish(Message):
     """daemon → any child: no more work will come. End what you have, report it, exit 0."""
 
@@ -126,10 +134,14 @@ class Probed(Message):
 
 
 class WorkerSetup(Message):
-    """daemon → worker: the steps of the pass that this worker is for, and what its models may use."""
+    """daemon → worker: the steps of the pass that this worker is for, and what its models may use.
+
+    ``sources`` are the folders and files that its items lie in: a worker that is locked down reads no others.
+    """
 
     steps: list[Step]
     machine: Machine
+    sources: list[bytes] = []
 
 
 class Ready(Message):
@@ -150,6 +162,13 @@ class Work(Message):
 
 class Began(Message):
     """worker → daemon: reading of this item begins; if the worker dies from now on, the item is a suspect."""
+
+    item: int
+
+
+class Refused(Message):
+    """worker → daemon: the lock keeps it from reading this item, which leads out of the sources by a link, or whose
+    disk was mounted anew. It holds the item until ``Drain``; another worker, with another lock, is to read it."""
 
     item: int
 
@@ -257,4 +276,4 @@ class Encoded(Message):
 
 
 ToWorker = Probe | WorkerSetup | EncodeSetup | Work | Verdict | Encode | Drain | Finish
-FromWorker = Hello | Fetching | Probed | Ready | Began | Hashed | Outcome | Usage | Encoded | Fatal
+FromWorker = Hello | Locked | Fetching | Probed | Ready | Began | Refused | Hashed | Outcome | Usage | Encoded | Fatal

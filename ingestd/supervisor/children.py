@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -21,10 +21,11 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
 from anyio.streams.memory import MemoryObjectSendStream
 
 from ingestd.errors import ProtocolError
+from ingestd.lockdown.environment import of_child
 from ingestd.protocol.sink import FromSink
 from ingestd.protocol.walk import FromWalker
 from ingestd.protocol.wire import FrameReader, frame
-from ingestd.protocol.work import PROTOCOL, Fatal, FromWorker, Hello
+from ingestd.protocol.work import PROTOCOL, Fatal, FromWorker, Hello, Locked
 
 Room = Literal["worker", "walker", "sinks"]
 
@@ -63,17 +64,26 @@ class Ending:
 
 @dataclass(slots=True)
 class Child:
-    """A running child. ``send`` never blocks; ``pid`` is None until the process exists."""
+    """A running child. ``send`` never blocks; ``pid`` is None until the process exists, ``locked`` until it has given
+    up what it does not need. ``environ`` is what it inherits."""
 
     room: Room
     name: str
     outbox: MemoryObjectSendStream[msgspec.Struct]
+    environ: dict[str, str]
+    locked: Locked | None = None
     pid: int | None = None
     fatal: Fatal | None = None
     ending: Ending | None = None
     kill_asked: bool = False
     lines: int = 0
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    about: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def traces(self) -> dict[str, object]:
+        """The fields that every log line about it has: whose it is, and its pid."""
+        return {**self.about, "pid": self.pid}
 
     def send(self, message: msgspec.Struct) -> None:
         """Queue a message; what is sent to a child that is gone is dropped."""
@@ -94,15 +104,19 @@ class Child:
 
 OnMessage = Callable[[Any], None]
 OnEnd = Callable[[Ending], None]
-OnLine = Callable[[str, str, str], None]
+OnLine = Callable[[Child, str, str], None]
+OnStart = Callable[[Child], None]
 
 
 class Children:
-    """Starts children in a task group; ``on_line`` gets (child name, stream name, line) of what they print."""
+    """Starts children in a task group; ``on_line`` gets (child, stream name, line) of what they print, ``on_start``
+    each one whose process exists. ``lockdown``: ``auto``, or ``no`` to leave them what they may touch."""
 
-    def __init__(self, tasks: TaskGroup, on_line: OnLine) -> None:
+    def __init__(self, tasks: TaskGroup, on_start: OnStart, on_line: OnLine, lockdown: str = "auto") -> None:
         self._tasks = tasks
+        self._on_start = on_start
         self._on_line = on_line
+        self._lockdown = lockdown
         self.alive: dict[int, Child] = {}
 
     def kill_all(self) -> None:
@@ -110,10 +124,24 @@ class Children:
         for child in list(self.alive.values()):
             child.kill()
 
-    def start(self, room: Room, name: str, on_message: OnMessage, on_end: OnEnd) -> Child:
-        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``."""
+    def start(
+        self,
+        room: Room,
+        name: str,
+        on_message: OnMessage,
+        on_end: OnEnd,
+        *,
+        secrets: Collection[str] = (),
+        online: bool = False,
+        **about: object,
+    ) -> Child:
+        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``.
+
+        ``secrets`` are the names of the variables with secrets that it needs; ``online``: it may ask a model hub.
+        ``about`` are the fields that log lines about it have: job, batch, sink.
+        """
         send, receive = anyio.create_memory_object_stream[msgspec.Struct](float("inf"))
-        child = Child(room, name, send)
+        child = Child(room, name, send, of_child(os.environ, secrets, online=online), about=about)
         self._tasks.start_soon(self._run, child, receive, on_message, on_end)
         return child
 
@@ -141,13 +169,17 @@ class Children:
                     str(theirs.fileno()),
                     "--parent",
                     str(os.getpid()),
+                    "--lockdown",
+                    self._lockdown,
                 ],
                 stdin=_DEVNULL,
+                env=child.environ,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
         child.pid = process.pid
         self.alive[process.pid] = child
+        self._on_start(child)
         if child.kill_asked:
             child.kill()
         ours.setblocking(False)
@@ -191,6 +223,8 @@ class Children:
                         return
                 elif isinstance(message, Fatal):
                     child.fatal = message
+                elif isinstance(message, Locked):
+                    child.locked = message
                 else:
                     on_message(message)
 
@@ -220,9 +254,9 @@ class Children:
             child.last_lines.append(text)
         child.lines += 1
         if child.lines < MAX_LINES:
-            self._on_line(child.name, name, text)
+            self._on_line(child, name, text)
         elif child.lines == MAX_LINES:
-            self._on_line(child.name, name, "… it prints more than a log can use; the rest is dropped")
+            self._on_line(child, name, "… it prints more than a log can use; the rest is dropped")
 
 
 _DEVNULL: Final = -3

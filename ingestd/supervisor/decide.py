@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from ingestd.jobs import JOB_MOVES, JobEvent, move_job
-from ingestd.protocol.work import Outcome, Verdict
+from ingestd.protocol.work import Drain, Outcome, Verdict
 from ingestd.rows import Tally
-from ingestd.supervisor import words as w
+from ingestd.supervisor import busy, words as w
 from ingestd.supervisor.plan import plan
 from ingestd.supervisor.view import Flight, JobView, View
 
@@ -26,6 +26,8 @@ SINK_RESTARTS_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
     """Apply ``event`` to ``view``; return what is to be done, in order."""
     commands: list[w.Command] = []
+    if busy.is_sign(event):
+        view.moved = now
     match event:
         case w.Tick():
             pass
@@ -47,7 +49,7 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
         case w.Fetched(job_id, model, done, total):
             if (found := view.jobs.get(job_id)) and found.probing:
                 if found.fetching is None or (model, done) != found.fetching[:2]:
-                    found.probing_since = now  # its deadline is for standing still
+                    found.probing_since = view.moved = now  # its deadline is for standing still
                 found.fetching = (model, done, total) if done < total or not total else None
         case w.ProbeFailed(job_id, kind, reason):
             if found := view.jobs.get(job_id):
@@ -67,6 +69,10 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
         case w.WorkerReady(worker_id, model_batch):
             if (worker := view.workers.get(worker_id)) and worker.state == "starting":
                 worker.state, worker.model_batch = "ready", max(1, model_batch)
+        case w.WorkerRefused(worker_id):
+            if (worker := view.workers.get(worker_id)) and worker.state in ("ready", "finishing"):
+                worker.state, worker.since = "draining", now
+                commands.append(w.Send(worker_id, Drain()))
         case w.ItemBegan(worker_id, item):
             if (flight := view.flight(worker_id, item)) and flight.state == "given":
                 flight.state = "begun"

@@ -10,7 +10,7 @@ from typing import Final
 
 from ingestd.jobs import JobEvent, move_job
 from ingestd.protocol.work import Drain, Finish
-from ingestd.supervisor import words as w
+from ingestd.supervisor import busy, words as w
 from ingestd.supervisor.view import WINDOW, JobView, SinkView, View, WorkerView
 
 GROUP_MAX: Final = 16
@@ -55,13 +55,13 @@ def plan(view: View, now: float) -> list[w.Command]:
         commands += _sinks(view, job, now)
     commands += _overdue(view, now) + _commits(view, now)
     if not view.closing and (turn := _turn(view, now)):  # a job has just ended: the next one begins at once
-        commands += turn + plan(view, now)
-    return commands
+        return commands + turn + plan(view, now)
+    return commands + busy.awake(view, now)
 
 
 def next_wake(view: View, now: float) -> float:
     """Seconds until time alone can change a decision; at most a minute."""
-    times = [now + 60.0]
+    times = [now + 60.0, *busy.times(view)]
     if view.buffer:
         times.append(view.buffered_since + GROUP_S)
     for job in view.jobs.values():

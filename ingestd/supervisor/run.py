@@ -24,11 +24,13 @@ from ingestd.host.clocks import Clocks
 from ingestd.host.disk import free_bytes
 from ingestd.ledger import jobfiles, jobs, report
 from ingestd.ledger.ledger import Ledger
+from ingestd.lockdown import environment
 from ingestd.paths import Places
 from ingestd.protocol import work
 from ingestd.protocol.control import RemoveReply
 from ingestd.rows import Committed, JobRow, Recipe, StepRow, Tally
 from ingestd.supervisor import words as w
+from ingestd.supervisor.awake import AwakeDesk
 from ingestd.supervisor.children import Child, Children, Ending
 from ingestd.supervisor.crew import Crew
 from ingestd.supervisor.decide import decide
@@ -70,6 +72,7 @@ class Supervisor:
     recent: dict[int, deque[tuple[Committed, int]]] = field(default_factory=dict)
     probes: dict[int, Child] = field(default_factory=dict)
     on_change: Callable[[int], None] = lambda job: None
+    log_dropped: Callable[[], int] = lambda: 0
     serving: anyio.Event = field(default_factory=anyio.Event)
     files: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -131,19 +134,22 @@ class Supervisor:
         """A job was removed from the ledger."""
         for kept in (self.rows, self.steps, self.recipes, self.paces, self.estimates, self.recent):
             kept.pop(job_id, None)
+        self.crew.bounds.forget(job_id)
         self.post(w.JobForgotten(job_id))
 
     # ------------------------------------------------------------------------------------------------------- the loop
 
     async def run(self, tasks: TaskGroup) -> None:
         """Serve the mailbox until ``close`` is through."""
-        self.children = Children(tasks, self._child_line)
-        self.crew = Crew(self)
+        self.children = Children(tasks, self._child_started, self._child_line, self.settings["lockdown"])
+        self.crew = Crew(self, tasks)
         self.walks = WalkDesk(self)
         self.sinks = SinkDesk(self)
         self.search = SearchDesk(self)
         self.sources = SourceDesk(self, tasks)
+        self.awake = AwakeDesk(self.log, self.settings["awake"])
         tasks.start_soon(self.search.keep)
+        tasks.start_soon(self.awake.keep)
         self.serving.set()
         while True:
             event: w.Event | BaseException | Callable[[], None] = w.Tick()
@@ -214,6 +220,7 @@ class Supervisor:
 
     def _handle(self, event: w.Event) -> None:
         now = self.clocks.steady()
+        self.view.stuck = bool(self.ledger.trouble)
         commands = decide(self.view, event, now)
         if isinstance(event, w.Stored):
             self._note_pace(event, now)
@@ -255,6 +262,8 @@ class Supervisor:
                 self.sinks.wake(job, sink, seq)
             case w.EndSink(job, sink, at_once):
                 self.sinks.end(job, sink, at_once=at_once)
+            case w.Awake(wanted, reason):
+                self.awake.want(wanted, reason)
             case _:
                 raise TypeError(f"no way to perform {command!r}")
 
@@ -275,13 +284,20 @@ class Supervisor:
 
         future.add_done_callback(settled)
 
-    def _child_line(self, child: str, stream: str, line: str) -> None:
-        self.log.info("child output", child=child, stream=stream, line=line)
+    def _child_started(self, child: Child) -> None:
+        self.log.info("child started", **child.traces, child=child.name)
+
+    def _child_line(self, child: Child, stream: str, line: str) -> None:
+        self.log.info("child output", **child.traces, child=child.name, stream=stream, line=line)
 
     # ------------------------------------------------------------------------------------------------ jobs and recipes
 
     def _set_status(self, command: w.SetStatus) -> None:
-        self.log.info("job status", job=self.view.jobs[command.job].name, status=command.status, reason=command.reason)
+        view = self.view.jobs[command.job]
+        # What a person is to see among the warnings: it has failed, or waits until some trouble is over.
+        trouble = command.status == "failed" or (command.status == "waiting" and view.retry_at is not None)
+        tell = self.log.warning if trouble else self.log.info
+        tell("job status", job=view.name, status=command.status, reason=command.reason, actor=command.actor)
         now = self.clocks.wall_ms()
         status: Any = command.status
         future = self.ledger.write(
@@ -309,10 +325,15 @@ class Supervisor:
                 self.post(w.ProbeFailed(job, "ended", ending.cause()))
             elif not ending.clean:
                 kind = ending.fatal.kind if ending.fatal else "crash"
-                self.log.warning("models not resolved", job=self.rows[job].name, cause=ending.cause())
+                self.log.warning("models not resolved", **child.traces, cause=ending.cause())
                 self.post(w.ProbeFailed(job, kind, ending.cause()))
 
-        child = self.children.start("worker", f"probe {self.rows[job].name}", message, ended)
+        name = self.rows[job].name
+        models = [request.model for request in requests]
+        child = self.children.start(
+            "worker", f"probe {name}", message, ended, job=name,
+            secrets=environment.of_models(models), online=environment.may_fetch(models),
+        )  # fmt: skip
         child.send(work.Probe(requests, self.machine(job)))
         self.probes[job] = child
 

@@ -13,6 +13,7 @@ from ingestd.config import VECTOR_SINKS, SinkSpec
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
 from ingestd.ledger.sql import sql
+from ingestd.lockdown.environment import QDRANT
 from ingestd.protocol.sink import Delivered, Grown, Hits, Search, SinkSetup, Trouble
 from ingestd.protocol.work import Finish
 from ingestd.rows import CursorRow
@@ -72,7 +73,8 @@ class SinkDesk:
                 Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             link.child = s.children.start(
                 "sinks", f"sink {name} of {row.name}", lambda said: self._said(job, name, link, said),
-                lambda ending: self._ended(job, name, link, ending),
+                lambda ending: self._ended(job, name, link, ending), job=row.name, sink=name,
+                secrets=QDRANT if spec.kind == "qdrant-server" else (),
             )  # fmt: skip
             link.child.send(
                 SinkSetup(
@@ -106,7 +108,7 @@ class SinkDesk:
         if link is None:
             return
         if link.child is not None and at_once:
-            self._supervisor.log.warning("a sink does not answer and is ended", pid=link.child.pid, sink=name)
+            self._supervisor.log.warning("sink killed", **link.child.traces, reason="it does not answer")
             link.child.kill()
         elif not at_once:
             link.ending = True
@@ -173,7 +175,8 @@ class SinkDesk:
                 s.then(future, lambda _: w.SinkDelivered(job, name, seq))
             case Trouble(message, remedy, retry_s):
                 if message:
-                    s.log.warning("sink trouble", job=s.rows[job].name, sink=name, message=message, remedy=remedy)
+                    traces = link.child.traces if link.child else {"job": s.rows[job].name, "sink": name}
+                    s.log.warning("sink trouble", **traces, message=message, remedy=remedy)
                 link.trouble = message
                 text = f"{message}. {remedy}; trying again in {retry_s:.0f} s" if message else ""
                 s.post(w.SinkTrouble(job, name, text))
@@ -184,11 +187,11 @@ class SinkDesk:
 
     def _ended(self, job: int, name: str, link: Link, ending: Ending) -> None:
         s = self._supervisor
+        traces = link.child.traces if link.child else {"sink": name}
         link.child, link.ready = None, False
         if self.links.get((job, name)) is link:
             del self.links[job, name]
         kind = ending.fatal.kind if ending.fatal else ""
         if not ending.clean and not link.ending:
-            row = s.rows.get(job)
-            s.log.warning("sink died", job=row.name if row else job, sink=name, cause=ending.cause())
+            s.log.warning("sink died", **traces, cause=ending.cause(), last_lines=ending.last_lines)
         s.post(w.SinkGone(job, name, ending.clean, kind, ending.cause()))

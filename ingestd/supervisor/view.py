@@ -151,7 +151,8 @@ class View:
     """Everything. ``buffer`` holds outcomes that wait for a commit: (worker, outcome), oldest first.
 
     ``owners`` maps a hash to the flight that is being computed for it, ``holders`` to those that wait for it. ``gone``
-    has what workers that ended left behind, until the ledger has taken that back.
+    has what workers that ended left behind, until the ledger has taken that back. ``stuck``: the ledger cannot be
+    written. ``awake``: the machine was asked to stay awake; ``moved`` and ``busy_since`` are what ``busy`` goes by.
     """
 
     jobs: dict[int, JobView] = field(default_factory=dict)
@@ -163,6 +164,10 @@ class View:
     gone: dict[int, list[Flight]] = field(default_factory=dict)
     next_worker: int = 1
     closing: bool = False
+    stuck: bool = False
+    awake: bool = False
+    moved: float = float("-inf")
+    busy_since: float | None = None
 
     def workers_of(self, job: int) -> list[WorkerView]:
         """The live workers of a job."""

@@ -54,7 +54,7 @@ class WalkDesk:
             spec = s.rows[job].spec
             walk.child = s.children.start(
                 "walker", f"walker {s.rows[job].name}", lambda said: self._said(job, walk, said),
-                lambda ending: self._ended(job, walk, ending),
+                lambda ending: self._ended(job, walk, ending), job=s.rows[job].name,
             )  # fmt: skip
             walk.child.send(
                 WalkerSetup(
@@ -103,12 +103,13 @@ class WalkDesk:
     def _ended(self, job: int, walk: Walk, ending: Ending) -> None:
         s = self._supervisor
         report, now = walk.report, s.clocks.wall_ms()
+        traces = walk.child.traces if walk.child else {"job": s.rows[job].name}
         if report is None:
-            s.log.warning("walk not finished", job=s.rows[job].name, cause=ending.cause())
+            s.log.warning("walk not finished", **traces, cause=ending.cause())
         else:
             errors = [f"{shown(error.path)[0]}: {error.message}" for error in report.errors]
             s.log.info(
-                "walk ended", job=s.rows[job].name, found=report.found, skipped=report.skipped,
+                "walk ended", **traces, found=report.found, skipped=report.skipped,
                 complete=report.complete, errors=errors[:5],
             )  # fmt: skip
 

@@ -120,6 +120,13 @@ class WorkerReady:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRefused:
+    """Its lock keeps a worker from an item. What the next one may read is known: this one makes room for it."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class ItemBegan:
     worker: int
     item: int
@@ -201,8 +208,8 @@ class SinkWanted:
 
 Event = (
     Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | Fetched | ProbeFailed | DiskShort
-    | SourceLost | Tallied | WalkEnded | WorkerReady | ItemBegan | ItemHashed | Looked | ItemOutcome | Stored
-    | WorkerGone | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
+    | SourceLost | Tallied | WalkEnded | WorkerReady | WorkerRefused | ItemBegan | ItemHashed | Looked | ItemOutcome
+    | Stored | WorkerGone | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
 )  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------------- commands
@@ -316,6 +323,14 @@ class EndSink:
     at_once: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Awake:
+    """Keep the machine awake, or let it sleep; ``reason``: why not any more, where that is no matter of course."""
+
+    wanted: bool
+    reason: str = ""
+
+
 Command = (
     SetStatus
     | Probe
@@ -331,4 +346,5 @@ Command = (
     | StartSink
     | WakeSink
     | EndSink
+    | Awake
 )

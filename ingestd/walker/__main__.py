@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 
 from ingestd.child import Channel, run_child
 from ingestd.errors import Unavailable
 from ingestd.ledger.reader import open_reader
+from ingestd.lockdown import Reach
 from ingestd.protocol.walk import Credit, ResolveRoots, RootsResolved, ToWalker, WalkerSetup
 from ingestd.protocol.work import Finish
 from ingestd.walker.outbox import Outbox
 from ingestd.walker.roots import resolve
 from ingestd.walker.walk import Walk
+
+
+def reach(message: ToWalker) -> Reach | None:
+    """A walker looks everywhere, changes nothing and speaks with nobody; only a file list is sorted beside itself."""
+    match message:
+        case Credit():
+            return None
+        case WalkerSetup(ledger=ledger, list_file=listed):
+            beside = (os.fsencode(os.path.dirname(listed)),) if listed else ()
+            # A reader of the ledger marks in the shared memory of its log how far it reads.
+            return Reach((b"/",), beside, change=(os.fsencode(f"{ledger}-shm"),))
+        case _:
+            return Reach((b"/",))
 
 
 def main(channel: Channel[ToWalker]) -> None:
@@ -47,4 +62,4 @@ def _walk(channel: Channel[ToWalker], setup: WalkerSetup) -> None:
 
 
 if __name__ == "__main__":
-    run_child("walker", ToWalker, main)
+    run_child("walker", ToWalker, main, reach)

@@ -16,6 +16,8 @@ from ingestd.walker.formats import IMAGE, classifier
 
 _MOUNTS: Final = "/proc/self/mountinfo"
 
+_TEMPORARY: Final = (b"/tmp", b"/var/tmp")
+
 _UNSTABLE: Final = frozenset(
     {"9p", "afs", "cifs", "exfat", "fuse", "fuseblk", "msdos", "ntfs", "ntfs3", "smb3", "smbfs", "vboxsf", "vfat"}
 )
@@ -32,7 +34,7 @@ def resolve(path: bytes) -> ResolvedRoot:
         elif problem := _try_file(real, found.st_mode):
             return ResolvedRoot(path, 0, "", False, problem)
     except OSError as error:
-        return ResolvedRoot(path, 0, "", False, sentence(error))
+        return ResolvedRoot(path, 0, "", False, _hidden(path, error) or sentence(error))
     except ValueError:  # os.stat refuses a path with a zero byte in it
         return ResolvedRoot(path, 0, "", False, "a path cannot hold a zero byte")
     return ResolvedRoot(real, found.st_dev, file_system(real), stat.S_ISDIR(found.st_mode))
@@ -55,6 +57,32 @@ def _try_file(path: bytes, mode: int) -> str:
     with open(path, "rb") as file:
         file.read(1)
     return ""
+
+
+def _hidden(path: bytes, error: OSError, mounts: str = _MOUNTS) -> str:
+    """Why this process does not see what others may see: a folder that it cannot pass, or a /tmp of its own."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        barrier = next((above for above in _above(path) if not os.access(above, os.X_OK)), path)
+        text = barrier.decode("utf-8", "replace")
+        return "" if barrier == path else f"user {_user()} may not pass the folder {text}; its permissions forbid that"
+    if error.errno == errno.ENOENT and any(is_below(path, top) and _is_private(top, mounts) for top in _TEMPORARY):
+        return "the daemon's service has a /tmp of its own and does not see yours; put it into another folder"
+    return ""
+
+
+def _above(path: bytes) -> list[bytes]:
+    """The folders above an absolute path, from the top."""
+    parts = path.rstrip(b"/").split(b"/")
+    return [b"/".join(parts[:count]) or b"/" for count in range(1, len(parts))]
+
+
+def _is_private(top: bytes, mounts: str) -> bool:
+    """Whether the service manager put a folder of its own making in the place of ``top`` (``PrivateTmp``)."""
+    try:
+        with open(mounts, "rb") as lines:
+            return any(field[4] == top and b"/systemd-private-" in field[3] for field in map(bytes.split, lines))
+    except (OSError, IndexError):
+        return False
 
 
 def sentence(error: OSError) -> str:

@@ -3,6 +3,7 @@
 from ingestd.child import run_child
 from ingestd.protocol.work import ToWorker
 from ingestd.worker.main import main
+from ingestd.worker.reach import reach
 
 if __name__ == "__main__":
-    run_child("worker", ToWorker, main)
+    run_child("worker", ToWorker, main, reach)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from ingestd.child import Channel
 from ingestd.errors import IngestError, ItemError, ProtocolError
@@ -18,6 +19,7 @@ from ingestd.protocol.work import (
     Probe,
     Probed,
     Ready,
+    Step,
     WorkerSetup,
 )
 from ingestd.worker import models
@@ -52,7 +54,19 @@ def _probe(channel: Channel[Any], probe: Probe) -> None:
         channel.send(Fetching(model, done, total))
 
     steps = [models.resolve(request, probe.machine, tell) for request in probe.requests]
-    channel.send(Probed(steps, models.provenance(probe.requests, probe.machine)))
+    channel.send(Probed(steps, _with_weights(models.provenance(probe.requests, probe.machine), steps)))
+
+
+_WEIGHTS: Final = ("weights", "text_weights", "hub_id", "revision")
+
+
+def _with_weights(provenance: dict[str, object], steps: Sequence[Step]) -> dict[str, object]:
+    """What the weights are, by the sha256 of their files, and the hub's commit that they came from."""
+    for step in steps:
+        found = {name: step.spec[name] for name in _WEIGHTS if name in step.spec}
+        if found and isinstance(known := provenance.get(step.kind), dict):
+            provenance[step.kind] = known | found
+    return provenance
 
 
 def _work(channel: Channel[Any], setup: WorkerSetup) -> None:

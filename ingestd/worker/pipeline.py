@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from ingestd import lockdown
 from ingestd.child import Channel
 from ingestd.errors import FailureKind, IngestError, ItemError, ProtocolError
 from ingestd.protocol.work import (
@@ -27,6 +28,7 @@ from ingestd.protocol.work import (
     Finish,
     Hashed,
     Outcome,
+    Refused,
     Step,
     StepResult,
     Verdict,
@@ -45,6 +47,9 @@ USAGE_EVERY: Final = 25
 
 HELD_PIXELS: Final = MAX_PIXELS
 """Pixels being decoded at once by all threads: one picture at the limit, or any number of ordinary ones."""
+
+
+_DENIED: Final = ("EACCES", "EPERM")
 
 
 class Pipeline:
@@ -119,6 +124,9 @@ class Pipeline:
             if asked is not None and whole.sha256 != asked:
                 raise ItemError("changed", "it changed while it waited for its copy", stage="read")
         except (ItemError, MemoryError) as error:
+            if isinstance(error, ItemError) and error.detail in _DENIED and lockdown.refuses(work.path):
+                self._channel.send(Refused(work.item))  # and it is held until ``Drain``: no failure of the file's
+                return
             entry.sha256 = entry.stat = None
             self._fail(entry, entry.steps, error, stage="read", content=False)
             self._end(entry)

@@ -275,7 +275,7 @@ sys.path.insert(0, os.environ["CTLKIT"])
 sys.stdout.reconfigure(line_buffering=True)
 if "{fault}":
     print("a warning\\nError: cannot use the folder {home}: pid 17 holds it\\nTry: ingestctl status", file=sys.stderr)
-    sys.exit(5)
+    sys.exit(75)
 from pathlib import Path
 from tests.ctl.ctlkit import FakeDaemon
 Path("{home}/pid").write_text(str(os.getpid()))
@@ -313,7 +313,7 @@ def test_start_starts_a_daemon(home: Home) -> None:
 
 
 def test_a_daemon_that_will_not_start_says_why(home: Home) -> None:
-    """Its own sentence, remedy and exit code are shown, once."""
+    """Its own sentence and remedy are shown, once; EX_TEMPFAIL is this client's 5."""
     ran = home.run("start", env=stand_in(home, fault="held"))
     assert (ran.code, ran.out) == (5, ""), ran
     assert ran.err == f"Error: cannot use the folder {home.folder}: pid 17 holds it\nTry: ingestctl status\n"

@@ -33,18 +33,21 @@ class HastyDaemon(Daemon):
         super().__init__(home, env)
         self.constants, self.prefix = constants, prefix
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def code(self) -> str:
+        """The program that sets the constants and is the daemon."""
         code = ["import sys, importlib"]
         for name, value in self.constants.items():
             module, _, constant = name.rpartition(".")
             code += [f"m = importlib.import_module({module!r})", f"assert hasattr(m, {constant!r})"]
             code += [f"m.{constant} = {value!r}"]
-        code += ["from ingestd.__main__ import main", "sys.argv = ['ingestd']", "sys.exit(main())"]
+        return "\n".join([*code, "from ingestd.__main__ import main", "sys.argv = ['ingestd']", "sys.exit(main())"])
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
         self.home.mkdir(parents=True, exist_ok=True)
         with open(self.home / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-c", "\n".join(code)],
+                [*self.prefix, sys.executable, "-c", self.code()],
                 env=self.env, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
             )  # fmt: skip
         self.wait_for(self._answers, 30)
@@ -99,9 +102,24 @@ def defects(daemon: Daemon) -> list[str]:
     bad = []
     for line in daemon.log():
         entry = json.loads(line)
-        if entry["level"] in ("error", "critical") or "exception" in entry or "Traceback" in line:
+        # What a library or the interpreter says by itself would else have been on stderr.
+        own = entry["event"] != "library" and entry["level"] not in ("error", "critical")
+        if not own or "exception" in entry or "Traceback" in line:
             bad.append(line)
-    return bad + [line for line in daemon.stderr().splitlines() if line]
+    return bad + [line for line in daemon.stderr().splitlines() if line] + _told(daemon)
+
+
+def _told(daemon: Daemon) -> list[str]:
+    """Descriptions of pictures that stand in the log, where they have no business."""
+    made = set()
+    for path in (daemon.home / "state").rglob("*.jsonl"):
+        for line in path.read_bytes().splitlines():
+            try:
+                made.add(str(json.loads(line).get("description") or ""))
+            except ValueError:
+                continue  # the last line of a daemon that was killed
+    log = "\n".join(daemon.log())
+    return [f"in the log: {text}" for text in made if len(text) > 12 and text in log]
 
 
 def run_ingestd(

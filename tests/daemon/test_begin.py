@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.daemon import prepare
-from ingestd.errors import Misconfigured
+from ingestd.errors import EX_CONFIG, Misconfigured
 from ingestd.host import disk
 from ingestd.paths import Places
 from tests.daemon.house import NOT_ROOT, needs_permissions, run_ingestd
@@ -29,10 +29,10 @@ from tests.pictures import write_photos
     ],
 )
 def test_a_mistake_in_the_configuration(text: str, words: str, tmp_path: Path) -> None:
-    """Exit 2, naming the key, its place and what it may be; nothing is made."""
+    """EX_CONFIG, naming the key, its place and what it may be; nothing is made."""
     (tmp_path / "config.toml").write_text(text)
     ended = run_ingestd(tmp_path)
-    assert ended.returncode == 2
+    assert ended.returncode == EX_CONFIG
     assert words in ended.stderr
     assert "config.toml" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -43,18 +43,18 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     """A folder, or bytes that are no text, in the file's place."""
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe\x00")
     ended = run_ingestd(tmp_path)
-    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
+    assert (ended.returncode, "Traceback" in ended.stderr) == (EX_CONFIG, False), ended.stderr
     assert "config.toml" in ended.stderr
     (tmp_path / "config.toml").unlink()
     (tmp_path / "config.toml").mkdir()
     ended = run_ingestd(tmp_path)
-    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
+    assert (ended.returncode, "Traceback" in ended.stderr) == (EX_CONFIG, False), ended.stderr
 
 
 def test_a_mistake_in_the_environment(tmp_path: Path) -> None:
     """The variable is named as the place."""
     ended = run_ingestd(tmp_path, env={"INGESTD_WORKERS": "0"})
-    assert ended.returncode == 2
+    assert ended.returncode == EX_CONFIG
     assert "INGESTD_WORKERS" in ended.stderr
 
 
@@ -62,7 +62,7 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     """The folder that cannot be made is named, with the way on."""
     (tmp_path / "home").write_text("")
     ended = run_ingestd(tmp_path / "home")
-    assert ended.returncode == 1
+    assert ended.returncode == EX_CONFIG
     assert "cannot create the folder" in ended.stderr
     assert "INGESTD_HOME" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -71,14 +71,14 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
 @needs_permissions
 @pytest.mark.parametrize("what", ["state", "run", "log", "state/ledger.db", "state/lock"])
 def test_what_cannot_be_written(what: str, tmp_path: Path) -> None:
-    """A folder or file that this user may not write: a sentence with the way on, exit 1, no traceback."""
+    """A folder or file that this user may not write: a sentence with the way on, EX_CONFIG, no traceback."""
     for name in ("state", "run", "log"):
         (tmp_path / name).mkdir()
     if "/" in what:
         (tmp_path / what).write_bytes(b"")
     os.chmod(tmp_path / what, 0o500 if "/" not in what else 0)
     ended = run_ingestd(tmp_path, prefix=NOT_ROOT)
-    assert ended.returncode == 1, ended.stderr
+    assert ended.returncode == EX_CONFIG, ended.stderr
     assert ended.stderr.startswith("Error: cannot"), ended.stderr
     assert "Try: " in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -52,8 +53,11 @@ def test_a_job_fetches_its_model_through_a_kill_of_the_daemon(served: hubkit.Hub
         job = daemon.call("wait", 200, job=daemon.job()["name"])["job"]
         assert job["status"] == "completed", job
         assert job["counts"]["done"] == 3
-        (spec,) = daemon.query("SELECT spec FROM step WHERE kind = 'embed'")
-    assert json.loads(spec[0])["revision"] == commit
+        ((spec, provenance),) = daemon.query("SELECT spec, provenance FROM step WHERE kind = 'embed'")
+    assert json.loads(spec)["revision"] == commit
+    seen = json.loads(provenance)["embed"]
+    assert (seen["hub_id"], seen["revision"]) == (ID, commit)
+    assert seen["weights"] == hashlib.sha256(files[WEIGHTS]).hexdigest()
     assert served.asked(WEIGHTS)[-1].range is not None
     assert served.sent(WEIGHTS) < 2 * len(files[WEIGHTS])
 

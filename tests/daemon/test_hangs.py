@@ -124,7 +124,7 @@ def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
         killed.wait_for(lambda: killed.job()["counts"]["done"] > 100)
         killed.kill()
     full = HastyDaemon(killed.home, {"ingestd.daemon.OPEN_S": 0.3}, ["prlimit", "--fsize=50000:", "--"])
-    with pytest.raises(AssertionError, match=r"(?s)exited with 5.*cannot begin with the ledger.*Free some space"):
+    with pytest.raises(AssertionError, match=r"(?s)exited with 75.*cannot begin with the ledger.*Free some space"):
         full.start()
     with Daemon(tmp_path / "home") as again:
         assert again.call("wait")["job"]["counts"]["done"] == 1_000

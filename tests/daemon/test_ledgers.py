@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ingestd.errors import EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE
 from tests.daemon.house import defects, run_ingestd
 from tests.daemonkit import META, Daemon
 from tests.pictures import write_photos
@@ -175,7 +176,7 @@ def test_damage_met_while_running_ends_the_daemon_in_words(grown: Path, tmp_path
     size, page = page_of(ledger, "item_running")  # an index: the look at each table at the start does not meet it
     overwrite(ledger, (page - 1) * size, bytes(size))
     ended = run_ingestd(home)
-    assert ended.returncode == 1
+    assert ended.returncode == EX_SOFTWARE
     assert "it is damaged" in ended.stderr
     assert "Traceback" not in ended.stderr
     daemon.start()
@@ -239,9 +240,9 @@ def test_a_job_file_follows_its_job(daemon: Daemon, tmp_path: Path) -> None:
 
 
 def test_a_second_daemon_names_the_first(daemon: Daemon) -> None:
-    """It exits 1 with the first one's pid in its words, and the first goes on."""
+    """It exits 69 with the first one's pid in its words, and the first goes on."""
     second = run_ingestd(daemon.home)
-    assert second.returncode == 1
+    assert second.returncode == EX_UNAVAILABLE
     assert f"another ingestd holds it (pid {daemon.pid})" in second.stderr
     assert "Traceback" not in second.stderr
     assert daemon.call("hello")["pid"] == daemon.pid
@@ -264,7 +265,7 @@ def test_a_newer_ledger_is_not_touched(killed: bool, tmp_path: Path) -> None:
     names = sorted(path for path in (home / "state").iterdir() if path.name.startswith("ledger.db"))
     before = {path: path.read_bytes() for path in names if not path.name.endswith("-shm")}
     ended = run_ingestd(home)
-    assert ended.returncode == 1
+    assert ended.returncode == EX_CONFIG
     assert "a newer release wrote it" in ended.stderr
     assert "Install the newer ingestd" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -165,6 +165,10 @@ def test_names_of_any_bytes_survive_to_the_last_output(daemon: Daemon, tmp_path:
 
 def test_a_full_disk_of_the_jsonl_sink(daemon: Daemon, tmp_path: Path, small_disk: SmallDisk) -> None:
     """Computing goes on to its end; the job waits for the sink, says why, and ends by itself when there is room."""
+    # The small disk is seen through another process's root, and no locked process looks into another one.
+    daemon.end()
+    daemon.env["INGESTD_LOCKDOWN"] = "no"
+    daemon.start()
     write_photos(tmp_path / "photos", 600)
     place = small_disk.folder / "x.jsonl"
     daemon.call("start", sources=[str(tmp_path / "photos")], sinks=[f"jsonl:{place}"], **META)

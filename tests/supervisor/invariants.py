@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ingestd.ledger import jobs
+from ingestd.supervisor.busy import AFTER_S, STALL_S
 from ingestd.supervisor.plan import next_wake, plan
 from ingestd.supervisor.view import WINDOW, View
 
@@ -35,7 +36,30 @@ def check(world: World) -> None:
         live = flight is not None and flight.sha256 == sha256
         left = any(found.item == item and found.sha256 == sha256 for found in view.gone.get(ident, []))
         assert live or left, "a hash has an owner that is gone: its copies would wait for ever"
+    _check_awake(world)
     _check_time(world)
+
+
+def _check_awake(world: World) -> None:
+    """The machine stays awake for work, and for nothing else."""
+    view = world.view
+    working = any(worker.state != "killed" for worker in view.workers.values())
+    alive = working or world.walks or world.probes
+    told = world.mailbox or world.writer  # that something ended may be on its way
+    running = any(job.status == "running" and job.tally.open for job in view.jobs.values())
+    delivering = any(sink.state in ("starting", "on") for job in view.jobs.values() for sink in job.lagging)
+    assert world.awake is view.awake
+    assert not world.awake or alive or told or running or delivering, "it is kept awake and nothing is done"
+    if working and not world.awake:
+        assert view.busy_since is not None
+        assert world.now - view.busy_since < AFTER_S or stalled(world), "it may fall asleep at work"
+
+
+def stalled(world: World) -> bool:
+    """Whether nothing has moved for so long that the machine may sleep at work."""
+    since = world.view.busy_since
+    rests = [at for job in world.view.jobs.values() for at in job.slots.values()]
+    return since is not None and world.now - max(since, world.view.moved, *rests) >= STALL_S
 
 
 def _check_time(world: World) -> None:
@@ -64,6 +88,7 @@ def check_rest(world: World) -> None:
     assert not view.owners
     assert not view.holders
     assert not view.gone
+    assert not world.awake, "the machine is kept awake after the last job"
     for job in view.jobs.values():
         assert job.status in ("completed", "stopped"), (job.status, job.reason, job.tally)
         row = jobs.row(world.db, job.id)

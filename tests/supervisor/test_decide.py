@@ -7,10 +7,9 @@ import pytest
 from ingestd.protocol.work import Drain, Finish, Verdict, Work
 from ingestd.rows import Claimed, Committed, KnownContent
 from ingestd.supervisor import words as w
-from ingestd.supervisor.decide import decide
 from ingestd.supervisor.plan import CLOSING_DRAIN_S, DRAIN_S, GROUP_MAX, GROUP_S, next_wake
 from ingestd.supervisor.view import WINDOW, Flight, JobView, SinkView, WorkerView
-from tests.supervisor.views import SHA, STAT, job, kinds, outcome, tally, view, working
+from tests.supervisor.views import SHA, STAT, decide, job, kinds, outcome, tally, view, working
 
 # ----------------------------------------------------------------------------------------------------------- the turn
 

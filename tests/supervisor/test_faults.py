@@ -8,10 +8,10 @@ import pytest
 
 from ingestd.protocol.work import Drain
 from ingestd.supervisor import words as w
-from ingestd.supervisor.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S, decide
+from ingestd.supervisor.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S
 from ingestd.supervisor.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, WALK_END_S, next_wake
 from ingestd.supervisor.view import SinkView
-from tests.supervisor.views import job, kinds, tally, view, working
+from tests.supervisor.views import decide, job, kinds, tally, view, working
 
 # ----------------------------------------------------------------------------------------------------- deaths, faults
 

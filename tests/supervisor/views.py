@@ -6,7 +6,7 @@ from typing import Any
 
 from ingestd.protocol.work import Outcome, Stat
 from ingestd.rows import Tally
-from ingestd.supervisor import words as w
+from ingestd.supervisor import decide as deciding, words as w
 from ingestd.supervisor.view import Flight, JobView, View, WorkerView
 
 STAT = Stat(1, 1, 1, 1)
@@ -46,6 +46,11 @@ def working(window: int = 0, **changes: Any) -> tuple[View, WorkerView]:
 
 def kinds(commands: list[w.Command]) -> list[str]:
     return [type(command).__name__ for command in commands]
+
+
+def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
+    """What is decided but for keeping the machine awake: that has tests of its own, in ``test_busy``."""
+    return [command for command in deciding.decide(view, event, now) if not isinstance(command, w.Awake)]
 
 
 def outcome(item: int) -> Outcome:

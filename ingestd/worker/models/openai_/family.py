@@ -63,7 +63,7 @@ class _Endpoints(Family):
 
         async def ask() -> Wish:
             async with Client(endpoint, key, 1) as client:
-                wish = _wish(_choose(endpoint, await client.served()), request.settings)
+                wish = _wish(choose(endpoint, await client.served()), request.settings)
                 await client.check_pictures(wish)
                 return wish
 
@@ -207,7 +207,7 @@ def _fingerprint(kind: str, wish: Wish) -> str:
     return fingerprint(what | picture | _as_spec(wish))
 
 
-def _choose(endpoint: Endpoint, names: list[str]) -> str:
+def choose(endpoint: Endpoint, names: list[str]) -> str:
     """The name by which the server knows the model that was asked for. Raises ``Misconfigured``."""
     if endpoint.model:
         # Ollama lists "llava:latest" for what everybody calls "llava".

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ingestd.errors import Misconfigured
+from ingestd.lockdown.system import devices
 
 BYTES: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 
-_LIBRARIES: Final = 400_000_000
+LIBRARIES: Final = 400_000_000
 """Bytes that torch and transformers take in a worker beside any weights (measured: 330 MB resident)."""
 
 _SLACK: Final = 1.2
@@ -52,6 +53,17 @@ def choose(device: str, *, exact: bool) -> Place:
     return Place(device, "float32" if exact else _fast_dtype(device))
 
 
+def guess(device: str, *, exact: bool) -> Place | None:
+    """Where ``choose`` would put a model, told without torch, which takes seconds; None where only torch can tell."""
+    if device == "auto" and sys.platform == "linux" and not any(b"nvidia" in one for one in devices()):
+        device = "cpu"
+    if device == "auto" and sys.platform == "darwin":
+        device = "mps"
+    if device not in ("cpu", "mps"):
+        return None
+    return Place(device, "float32" if exact else _fast_dtype(device))
+
+
 class Shortage(NamedTuple):
     """``words``: what is short. ``lasting``: not even all memory of the machine would do."""
 
@@ -64,7 +76,7 @@ def check_memory(parameters: int, place: Place, memory: tuple[int, int] | None =
 
     ``memory`` (bytes that are free, bytes in all) is asked of the system when it is not given.
     """
-    need = parameters * BYTES[place.dtype] * _SLACK + (0 if place.device.startswith("cuda") else _LIBRARIES)
+    need = weights_memory(parameters, place.dtype) + (0 if place.device.startswith("cuda") else LIBRARIES)
     free, whole = memory or _memory(place)
     if need <= free:
         return None
@@ -72,6 +84,11 @@ def check_memory(parameters: int, place: Place, memory: tuple[int, int] | None =
     lasting = need > whole
     there = f"this machine has {_gb(whole)}" if lasting else f"{_gb(free)} are free"
     return Shortage(f"it needs about {_gb(need)} of {where} as {place.dtype}, and {there}", lasting)
+
+
+def weights_memory(parameters: int, dtype: str) -> float:
+    """Bytes that weights of so many parameters take with what is computed beside them."""
+    return parameters * BYTES[dtype] * _SLACK
 
 
 def _gb(count: float) -> str:

@@ -88,9 +88,16 @@ def reopen(step: Step, machine: Machine) -> Parts:
     refuse = Refusal(step.kind, str(spec.get("model")))
     path = Path(str(spec.get("folder")))
     if not path.is_dir():
-        # The commit that was resolved, whatever the name is pinned to by now.
+        # The commit that was resolved, whatever the name is pinned to by now. A worker has no network to fetch it.
         known = f"{spec['hub_id']}@{spec['revision']}" if spec.get("hub_id") else str(spec.get("model"))
-        path = _locate(known, lambda *_: None).folder
+        try:
+            path = _locate(known, lambda *_: None).folder
+        except Misconfigured:
+            if not spec.get("hub_id"):
+                raise
+            raise refuse(
+                "it is not on this machine any more", f"Bring it back: ingestctl models pull {known}"
+            ) from None
     folder = open_folder(path, refuse)
     hashes = _hashes(folder, machine, refuse)
     if any(spec.get(key) != value for key, value in hashes.items()) or (

@@ -1,0 +1,156 @@
+# bash completion for ingestctl, made from its own parsers by: ingestctl completion bash
+
+# What each verb takes. An entry of "options" is an option, a space, and those beside which it is not offered (itself,
+# unless it may be repeated); "valued" are the options that a word follows; "last" is its last place (0: it has none),
+# with a + when that takes all words that are left.
+_ingestctl_verb() {
+    options=() valued='' last=0
+    case $1 in
+@VERBS@
+    esac
+}
+
+# What may stand behind an option of a verb, or at one of its places.
+_ingestctl_value() {
+    case "$1 $2" in
+@VALUES@
+    esac
+}
+
+# The words up to the cursor. bash cuts them at = and : too, which stand inside of options and model names here.
+_ingestctl_words() {
+    local line=${COMP_LINE:0:COMP_POINT} rest word i
+    words=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        rest=${line#"${line%%[![:space:]]*}"}
+        [[ $i -gt 0 && $rest == "$line" ]] || words+=('')
+        # The cursor stands inside of its last word.
+        [[ $rest == "$word"* ]] || word=$rest
+        words[${#words[@]}-1]+=$word
+        line=${rest#"$word"}
+    done
+}
+
+# Offer those of the given words that go on with what was typed, quoted as far as the line is not in quotes already.
+_ingestctl_offer() {
+    local word quoted begun=$typed
+    case $typed in
+    \"* | \'*) begun=${typed:1} ;;
+    *\\*) begun=${typed//\\/} ;;
+    esac
+    for word in "$@"; do
+        [[ $word == "$begun"* ]] || continue
+        if [[ $typed == [\"\']* ]]; then
+            COMPREPLY+=("$word")
+        else
+            printf -v quoted '%q' "$word"
+            quoted=$head$quoted
+            COMPREPLY+=("${quoted#"$cut"}")
+        fi
+    done
+}
+
+_ingestctl_files() {
+    if type compopt &>/dev/null; then
+        compopt -o bashdefault -o default
+    else
+        local IFS=$'\n'
+        COMPREPLY+=($(compgen -f -- "$typed"))
+    fi
+}
+
+_ingestctl_folders() {
+    if type compopt &>/dev/null; then
+        compopt -o dirnames
+    else
+        local IFS=$'\n'
+        COMPREPLY+=($(compgen -d -- "$typed"))
+    fi
+}
+
+_ingestctl_users() {
+    _ingestctl_offer $(compgen -u)
+}
+
+# The running daemon's jobs; none when there is no daemon.
+_ingestctl_jobs() {
+    local program name status names=()
+    program=$(type -P -- "${words[0]/#\~\//$HOME/}") || program=ingestctl
+    while IFS=$'\t' read -r name status; do
+        names+=("$name")
+    done < <("$program" completion jobs "$verb" 2>/dev/null </dev/null)
+    _ingestctl_offer "${names[@]}"
+}
+
+# A job; or a file, once it can be no job.
+_ingestctl_job_or_file() {
+    [[ $typed == */* || $place -gt 1 ]] || _ingestctl_jobs
+    [[ ${#COMPREPLY[@]} -gt 0 ]] || _ingestctl_files
+}
+
+# Short names; or a folder, which has a slash.
+_ingestctl_models() {
+    case $typed in
+    */* | .* | \~*) _ingestctl_folders ;;
+    *) _ingestctl_offer "$@" ;;
+    esac
+}
+
+_ingestctl_sinks() {
+    case $typed in
+    jsonl:*) head+=jsonl: typed=${typed#jsonl:} && _ingestctl_files ;;
+    *) _ingestctl_offer "$@" ;;
+    esac
+}
+
+_ingestctl() {
+    local words verb='' option='' closed='' used=' ' place=1 options=('--help --help' '--version --version' '--color --color')
+    local valued='--color' last=0 word rival typed head='' cut=''
+    COMPREPLY=()
+    _ingestctl_words
+    for word in "${words[@]:1:${#words[@]}-2}"; do
+        if [[ -n $option ]]; then
+            option=''
+        elif [[ $word == -- && -n $verb && -z $closed ]]; then
+            closed=yes
+        elif [[ $word == -?* && -z $closed ]]; then
+            used+="${word%%=*} "
+            [[ " $valued " != *" $word "* ]] || option=$word
+        elif [[ -z $verb ]]; then
+            verb=$word used=' '
+            _ingestctl_verb "$verb"
+        else
+            place=$((place + 1))
+        fi
+    done
+
+    typed=${words[${#words[@]}-1]}
+    # bash puts the completion behind the last of its own breaks, unless that is in quotes.
+    word=${typed%%[\"\']*}
+    [[ $COMP_WORDBREAKS != *:* ]] || cut=${word%"${word##*:}"}
+    [[ $COMP_WORDBREAKS != *=* ]] || { rival=${word%"${word##*=}"} && [[ ${#rival} -lt ${#cut} ]] || cut=$rival; }
+
+    if [[ -n $option ]]; then
+        _ingestctl_value "$verb" "$option"
+    elif [[ $typed == --*=* && -z $closed ]]; then
+        option=${typed%%=*} head=${typed%%=*}= typed=${typed#*=}
+        _ingestctl_value "$verb" "$option"
+    elif [[ $typed == -* && -z $closed ]]; then
+        for word in "${options[@]}"; do
+            for rival in ${word#* }; do
+                [[ $used != *" $rival "* ]] || continue 2
+            done
+            _ingestctl_offer "${word%% *}"
+        done
+    elif [[ -z $verb ]]; then
+        _ingestctl_offer @NAMES@ help
+    else
+        case $last in
+        *+) [[ $place -le ${last%+} ]] || place=${last%+} ;;
+        esac
+        _ingestctl_value "$verb" "$place"
+    fi
+}
+
+complete -F _ingestctl ingestctl

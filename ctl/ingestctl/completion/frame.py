@@ -1,0 +1,14 @@
+"""The scripts' fixed parts, which lie as files beside this one, so that shells and their linters can read them."""
+
+from __future__ import annotations
+
+import os
+
+
+def fill(shell: str, **values: str) -> str:
+    """``frame.SHELL`` with each ``@NAME@`` replaced."""
+    with open(f"{os.path.dirname(os.path.abspath(__file__))}/frame.{shell}", encoding="utf-8") as file:
+        text = file.read()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text

@@ -1,0 +1,124 @@
+"""The argument line as data: every verb with its options and its places, read from its parser."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NamedTuple
+
+from ingestctl.completion import words
+from ingestctl.main import VERBS, parser_of
+
+
+class Value(NamedTuple):
+    """What is written behind an option or at a place.
+
+    ``words`` are offered as they are. ``what`` is what else may stand there, and who knows it: ``job`` (the daemon),
+    ``file``, ``folder`` and ``user`` (the shell), ``model`` (a folder as well), ``sink`` (a file behind ``jsonl:``).
+    """
+
+    label: str
+    words: tuple[str, ...] = ()
+    what: frozenset[str] = frozenset()
+
+
+class Option(NamedTuple):
+    """``value`` is None for a switch; ``excludes`` has the flags that cannot stand beside it."""
+
+    flags: tuple[str, ...]
+    help: str
+    value: Value | None
+    repeats: bool
+    excludes: tuple[str, ...]
+
+
+class Place(NamedTuple):
+    """A positional argument. ``many``: it takes whatever words are left."""
+
+    value: Value
+    help: str
+    needed: bool
+    many: bool
+
+
+class Verb(NamedTuple):
+    """One verb, with its line of the overview."""
+
+    name: str
+    help: str
+    options: tuple[Option, ...]
+    places: tuple[Place, ...]
+
+
+NOTHING: frozenset[str] = frozenset(("TEXT", "N", "T", "S", "DATE", "GLOB", "NAME"))
+"""Labels for which nobody but the person knows the word."""
+
+KNOWN: dict[str, Value] = {
+    "JOB": Value("JOB", what=frozenset(("job",))),
+    "SOURCE": Value("SOURCE", what=frozenset(("file",))),
+    "PATH": Value("PATH", what=frozenset(("file",))),
+    "[JOB] PATH": Value("[JOB] PATH", what=frozenset(("job", "file"))),
+    "IMAGE": Value("IMAGE", what=frozenset(("file",))),
+    "FOLDER": Value("FOLDER", what=frozenset(("folder",))),
+    "USER": Value("USER", what=frozenset(("user",))),
+    "SINK": Value("SINK", words.SINKS, frozenset(("sink",))),
+    "DEVICE": Value("DEVICE", words.DEVICES),
+    "KIND": Value("KIND", words.FAILURES),
+    "LEVEL": Value("LEVEL", words.LEVELS),
+}
+"""What a label (an argument's ``metavar``, else its name in capitals) stands for, in whatever verb it is."""
+
+HERE: dict[tuple[str, str], Value] = {
+    ("start", "describe"): Value("MODEL", ("builtin", "none", *words.models("describe")), frozenset(("model",))),
+    ("start", "embed"): Value("MODEL", ("builtin", "none", *words.models("embed")), frozenset(("model",))),
+    ("start", "embed_text"): Value("MODEL", ("builtin", "none", *words.models("embed_text")), frozenset(("model",))),
+    ("start", "cooldown"): Value("S", ("auto",)),
+    ("models", "name"): Value("NAME", words.models("")),
+}
+"""Arguments of one verb that mean more than their label says."""
+
+
+def verbs() -> list[Verb]:
+    """Every verb, in the order of the overview."""
+    return [_verb(name, help) for name, (_, help) in VERBS.items()]
+
+
+def unexplained() -> list[str]:
+    """``verb LABEL`` of each argument that is neither in ``KNOWN`` nor ``HERE`` nor ``NOTHING``: a test wants none."""
+    labels = [(verb.name, option.value) for verb in verbs() for option in verb.options if option.value]
+    labels += [(verb.name, place.value) for verb in verbs() for place in verb.places]
+    return [
+        f"{verb} {value.label}"
+        for verb, value in labels
+        if not value.words and not value.what and value.label not in NOTHING
+    ]
+
+
+def _verb(name: str, help: str) -> Verb:
+    parser = parser_of(name)
+    rivals: dict[argparse.Action, tuple[str, ...]] = {}
+    for group in parser._mutually_exclusive_groups:
+        members = group._group_actions
+        for one in members:
+            rivals[one] = tuple(flag for other in members if other is not one for flag in other.option_strings)
+    options, places = [], []
+    for action in parser._actions:
+        if action.help == argparse.SUPPRESS:
+            continue
+        told = parser._get_formatter()._expand_help(action) if action.help else ""
+        value = None if action.nargs == 0 else _value(name, action)
+        if action.option_strings:
+            repeats = isinstance(action, argparse._AppendAction)
+            options.append(Option(tuple(action.option_strings), told, value, repeats, rivals.get(action, ())))
+        else:
+            assert value is not None
+            places.append(Place(value, told, action.nargs not in ("?", "*"), action.nargs in ("*", "+")))
+    return Verb(name, help, tuple(options), tuple(places))
+
+
+def _value(verb: str, action: argparse.Action) -> Value:
+    label = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if action.choices is not None:
+        # A label that lists the choices may leave out those that are for no person.
+        chosen = label.split("|") if "|" in label else [str(choice) for choice in action.choices]
+        return Value("|".join(chosen), tuple(chosen))
+    return HERE.get((verb, action.dest)) or KNOWN.get(label) or Value(label)

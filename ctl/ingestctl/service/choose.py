@@ -1,0 +1,65 @@
+"""Which kind of service this machine has, and whether one is installed for who asks."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ingestctl.rpc import Failure, usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from ingestctl.service.launchd import Launchd
+    from ingestctl.service.systemd import Systemd
+
+    Service: TypeAlias = Systemd | Launchd
+
+
+def service(*, system: bool, user: str | None) -> Service:
+    """The service that ``--system`` and ``--for`` mean. Raises ``Failure`` for one that cannot be here."""
+    if sys.platform == "darwin":
+        if system:
+            raise usage(
+                "launchd has agents of a user here, begun at login, and no more",
+                operation="use", object="--system", remedy="ingestctl service install",
+            )  # fmt: skip
+        from ingestctl.service.launchd import Launchd
+
+        return Launchd()
+    from ingestctl.service.systemd import Systemd
+
+    return Systemd(_account(user)) if system else Systemd()
+
+
+def installed() -> Service | None:
+    """The service that has this user's daemon, or None: then one is started in the background."""
+    if sys.platform == "darwin":
+        from ingestctl.service.launchd import Launchd
+
+        agent = Launchd()
+        return agent if agent.installed() and agent.same_home() else None
+    # Where no systemd runs there is nothing to ask; this costs a client that starts a daemon one look at a folder.
+    if not os.path.isdir("/run/systemd/system"):
+        return None
+    from ingestctl.service.systemd import mine
+
+    return mine()
+
+
+def _account(user: str | None) -> Any:
+    import pwd
+
+    name = user or os.environ.get("SUDO_USER")
+    if name is None and os.geteuid() != 0:
+        return pwd.getpwuid(os.getuid())
+    if name is None:
+        raise usage(
+            "root has no photos: say whose daemon it is", operation="use", object="--system",
+            remedy=f"ingestctl {' '.join(sys.argv[1:])} --for USER",
+        )  # fmt: skip
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise Failure("there is no such user", operation="use", object=f"--for {name}", remedy="id USER") from None

@@ -1,0 +1,101 @@
+"""What a service must be told of the environment that it is installed from, and whether it can run in it at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from ingestctl.rpc import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+KEPT = ("INGESTD_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "PYTHONPATH")
+"""Variables that say where things lie. A shell's other settings are not the service's: it has ``config.toml``."""
+
+SYSTEM = ("INGESTD_HOME", "PYTHONPATH")
+"""Of those, what root's environment may say for somebody else's service."""
+
+TRIAL_S = 60.0
+
+
+def kept(names: tuple[str, ...] = KEPT) -> dict[str, str]:
+    """Those variables that are set, true from another working folder."""
+    from ingestctl.daemon import own_environment
+
+    here = own_environment()
+    return {name: here[name] for name in names if here.get(name)}
+
+
+def settings_left_out() -> list[str]:
+    """Settings of this shell that the service will not have."""
+    return sorted(name for name in os.environ if name.startswith("INGESTD_") and name != "INGESTD_HOME")
+
+
+def trial(environment: dict[str, str], account: Any = None) -> None:
+    """Start the program once as the service will (``account``: as that user's) and look at its version.
+
+    Raises ``Failure`` with what is in the way: a folder that this user may not enter, a package that is not there.
+    """
+    who = None if account is None else account.pw_name
+    home = os.path.expanduser("~") if account is None else account.pw_dir
+    as_user = {} if account is None or os.geteuid() == account.pw_uid else _as(account)
+    command = [sys.executable, "-m", "ingestd", "--version"]
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home, **environment}
+    try:
+        done = subprocess.run(
+            command, env=env, cwd="/", capture_output=True, text=True, errors="replace", timeout=TRIAL_S, **as_user
+        )
+        words = (
+            "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        )
+    except subprocess.TimeoutExpired:
+        words = f"no answer within {TRIAL_S:.0f} s"
+    except OSError as error:
+        words = error.strerror or str(error)
+    if words:
+        raise Failure(
+            words,
+            operation="run",
+            object=f"{sys.executable} -m ingestd" + (f" as {who}" if who else ""),
+            remedy=(
+                f"install ingestd into an environment that {who} may enter (/opt/ingestd, say), and install from there"
+                if who
+                else f"{sys.executable} -m pip install ingestd"
+            ),
+        )
+
+
+def make_folders(folders: list[str], account: Any) -> None:
+    """Make what the service may write, as its user: root makes nothing in somebody else's home."""
+    command = ["mkdir", "-p", "-m", "700", "--", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **_as(account))
+    if done.returncode:
+        raise Failure(
+            done.stderr.strip() or "it said nothing",
+            operation="make",
+            object=f"the state folder of {account.pw_name}",
+            remedy="give that folder to its user, or set INGESTD_HOME to another one",
+        )
+
+
+def _as(account: Any) -> dict[str, Any]:
+    if os.geteuid() == account.pw_uid:
+        return {}
+    return {
+        "user": account.pw_uid,
+        "group": account.pw_gid,
+        "extra_groups": os.getgrouplist(account.pw_name, account.pw_gid),
+    }
+
+
+def client_as(account: Any, *words: str) -> subprocess.CompletedProcess[str]:
+    """``ingestctl words`` as another user would run it from a login shell."""
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "LOGNAME": account.pw_name, **kept(SYSTEM)}
+    runtime = f"/run/user/{account.pw_uid}"
+    if os.path.isdir(runtime):
+        env["XDG_RUNTIME_DIR"] = runtime
+    command = [sys.executable, "-m", "ingestctl", *words]
+    return subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False, **_as(account))

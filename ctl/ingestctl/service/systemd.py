@@ -1,0 +1,316 @@
+"""The service under systemd: a unit of this user's own manager, or an instance of the system's template."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from ingestctl import place
+from ingestctl.rpc import EXIT_ERROR, Failure
+from ingestctl.service import environment, files, templates
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+UNITS = "/etc/systemd/system"
+RULES = "/etc/polkit-1/rules.d"
+UP_S = 60.0
+"""Seconds for a service to come up: longer than a daemon that it replaces may take to end in order, mostly."""
+
+PROPERTIES = (
+    "LoadState", "UnitFileState", "ActiveState", "SubState", "ActiveEnterTimestamp", "MainPID", "StatusText", "Result",
+    "ExecMainCode", "ExecMainStatus", "NRestarts", "FragmentPath", "NeedDaemonReload",
+    "InvocationID",
+)  # fmt: skip
+
+ENDINGS = {
+    0: "it ended in order",
+    64: "wrong arguments",
+    69: "another daemon holds the state folder",
+    70: "an error inside",
+    75: "something was away: it is tried again",
+    78: "a mistake in the configuration: it is not tried again before that is mended",
+}
+"""The daemon's exit codes in words, see ``ingestd.errors``."""
+
+
+class Systemd:
+    """The user's service, or with ``account`` (a row of the password database) the system's for that user."""
+
+    def __init__(self, account: Any = None) -> None:
+        self.account = account
+        self.unit = "ingestd.service" if account is None else f"ingestd@{account.pw_name}.service"
+        self.name = f"the user service {self.unit}" if account is None else f"the system service {self.unit}"
+
+    # ------------------------------------------------------------------------------------------------- what is written
+
+    def files(self) -> dict[str, str]:
+        """Every file of it, by place."""
+        if self.account is None:
+            return {self.unit_file: templates.user_unit(environment.kept())}
+        kept = environment.kept(environment.SYSTEM)
+        shared = {name: value for name, value in kept.items() if name == "PYTHONPATH"}
+        own = {name: value for name, value in kept.items() if name not in shared}
+        user = self.account.pw_name
+        return {
+            self.unit_file: templates.system_unit(shared),
+            self._drop_in: templates.system_drop_in(own, self.writable()),
+            self._rule: templates.polkit_rule(user),
+        }
+
+    def writable(self) -> list[str]:
+        """Folders that the system service may write: its state, and where models are kept."""
+        home = self.account.pw_dir
+        own = environment.kept(environment.SYSTEM).get("INGESTD_HOME") or f"{home}/.local/state/ingestd"
+        return [own, f"{home}/.cache/huggingface"]
+
+    @property
+    def unit_file(self) -> str:
+        if self.account is not None:
+            return f"{UNITS}/ingestd@.service"
+        config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        return f"{os.path.abspath(config)}/systemd/user/{self.unit}"
+
+    @property
+    def _drop_in(self) -> str:
+        return f"{UNITS}/{self.unit}.d/ingestd.conf"
+
+    @property
+    def _rule(self) -> str:
+        return f"{RULES}/50-ingestd-{self.account.pw_name}.rules"
+
+    def installed(self) -> bool:
+        """Whether its files are there, of this version or of another."""
+        return os.path.exists(self.unit_file if self.account is None else self._drop_in)
+
+    # ----------------------------------------------------------------------------------------------- what is performed
+
+    def check(self) -> None:
+        """Raises ``Failure`` where no systemd runs that could have it, or this user may not change it."""
+        if not os.path.isdir("/run/systemd/system"):
+            raise self._cannot(
+                "no systemd runs on this machine (a container, perhaps)",
+                f"start the daemon with: ingestctl start; in a container, let it run: {sys.executable} -m ingestd",
+            )
+        if self.account is None:
+            if self._systemctl("show", "--property=Version", check=False).returncode:
+                user = _account(os.getuid()).pw_name
+                raise self._cannot(
+                    f"the service manager of {user} does not answer: this user has no login session here",
+                    f"log in as {user} (su and sudo are no login), or once: sudo loginctl enable-linger {user}",
+                )
+        elif os.geteuid() != 0:
+            again = " ".join(sys.argv[1:])
+            raise self._cannot("only root may", f"sudo {sys.executable} -m ingestctl {again}", "change")
+
+    def check_alone(self) -> None:
+        """Raises ``Failure`` where the same user has the other kind of service: one state folder has one daemon."""
+        if self.account is not None:
+            path = f"{self.account.pw_dir}/.config/systemd/user/ingestd.service"
+            other, way = f"the user service of {self.account.pw_name}", "as that user: ingestctl service uninstall"
+        else:
+            system = Systemd(_account(os.getuid()))
+            path, other = system._drop_in, system.name
+            way = f"sudo ingestctl service uninstall --system --for {system.account.pw_name}"
+        if os.path.exists(path):
+            raise self._cannot(
+                f"{other} is installed, and one state folder has one daemon", f"take that away first, {way}"
+            )
+
+    def write(self) -> list[str]:
+        """Write what is not there as it should be; the paths that were written."""
+        wanted = self.files()
+        if self.account is not None and not os.path.isdir(os.path.dirname(RULES)):
+            wanted.pop(self._rule)  # no polkit, nobody who would read it
+        stale = files.changed(wanted)
+        for path in stale:
+            files.write(path, wanted[path])
+        if stale or self.show()["NeedDaemonReload"] == "yes":
+            self._systemctl("daemon-reload")
+        found = self.show()["FragmentPath"]
+        if os.path.realpath(found or "/") != os.path.realpath(self.unit_file):
+            raise self._cannot(
+                f"systemd reads {found or 'no file'} instead of {self.unit_file}",
+                "remove that file, or unset XDG_CONFIG_HOME where it is not set for the service manager too",
+            )
+        self._systemctl("enable", "--quiet", self.unit)
+        return stale
+
+    def prepare(self) -> None:
+        """Look whether the program runs as the service will run it, and make its folders."""
+        if set(sys.executable) & set("\"'\\"):
+            raise self._cannot(
+                f"systemd runs no program whose path has quotes or backslashes: {sys.executable}",
+                "install ingestd into an environment with a plainer path",
+            )
+        kept = environment.kept() if self.account is None else environment.kept(environment.SYSTEM)
+        environment.trial(kept, self.account)
+        if self.account is not None:
+            environment.make_folders(self.writable(), self.account)
+
+    def up(self, *, restart: bool = False, seconds: float = UP_S) -> dict[str, str]:
+        """Have it run: returns when it is ready, or raises ``Failure`` with its own words."""
+        # A restart that was only queued leaves the old process in sight for a moment: it is told by its invocation.
+        before = self.show()["InvocationID"] if restart else ""
+        self._systemctl("reset-failed", self.unit, check=False)  # it may have died too often, once
+        done = self._systemctl("restart" if restart else "start", "--no-block", self.unit, check=False)
+        if done.returncode:
+            words = (done.stderr.strip().splitlines() or ["systemctl refused"])[0]
+            raise self._cannot(words, f"sudo systemctl start {self.unit}", "start")
+        deadline = time.monotonic() + seconds
+        while True:
+            now = self.show()
+            renewed = not before or now["InvocationID"] != before
+            if renewed and now["ActiveState"] == "active" and now["SubState"] == "running":
+                return now
+            if renewed and (now["ActiveState"] == "failed" or now["SubState"] == "auto-restart"):
+                raise self._failed(now)
+            if time.monotonic() >= deadline:
+                words = now["StatusText"] or f"it is {now['SubState']}"
+                raise self._cannot(words, "see what it does with: ingestctl service logs", "start")
+            time.sleep(0.1)
+
+    def down(self) -> None:
+        """Stop it and take it out of the boot; returns when it has ended."""
+        self._systemctl("disable", "--now", "--quiet", self.unit, check=False)
+        self._systemctl("stop", self.unit, check=False)
+
+    def erase(self) -> list[str]:
+        """Remove its files; the paths that were removed. The template goes with its last user."""
+        paths = [self.unit_file] if self.account is None else [self._rule, self._drop_in]
+        removed = [path for path in paths if files.remove(path)]
+        for folder in self._folders():
+            files.remove_empty(folder)
+        if self.account is not None and not _instances() and files.remove(self.unit_file):
+            removed.append(self.unit_file)
+        self._systemctl("daemon-reload")
+        self._systemctl("reset-failed", self.unit, check=False)
+        return removed
+
+    def _folders(self) -> list[str]:
+        """Folders that are made with it, the innermost first: they go as well when nobody has put anything there."""
+        if self.account is not None:
+            return [place.SERVICES]
+        units = os.path.dirname(self.unit_file)
+        return [os.path.dirname(place.socket()), f"{units}/default.target.wants", units, os.path.dirname(units)]
+
+    def show(self) -> dict[str, str]:
+        """What the manager knows of it; empty words where it knows nothing."""
+        done = self._systemctl("show", f"--property={','.join(PROPERTIES)}", self.unit, check=False)
+        told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+        return {name: told.get(name, "") for name in PROPERTIES}
+
+    def linger(self) -> bool | None:
+        """Whether this user's services run without a login; None where nobody can tell."""
+        user = _account(os.getuid()).pw_name
+        done = _run(["loginctl", "show-user", user, "--property=Linger", "--value"])
+        if done.returncode == 0:
+            return done.stdout.strip() == "yes"
+        # logind knows only users that are logged in or linger: of another one it says nothing, where there is a logind.
+        return False if _run(["loginctl", "list-users"]).returncode == 0 else None
+
+    def enable_linger(self) -> None:
+        """Let this user's services run without a login. Raises ``Failure`` when that is refused."""
+        user = _account(os.getuid()).pw_name  # without the name, loginctl wants a session to take it from
+        done = _run(["loginctl", "--no-ask-password", "enable-linger", user])
+        if done.returncode:
+            raise Failure(
+                done.stderr.strip() or "loginctl refused",
+                operation="turn on",
+                object="lingering",
+                remedy=f"sudo loginctl enable-linger {user}",
+            )
+
+    def logs_command(self, lines: int, follow: bool, priority: str | None) -> list[str]:
+        """The journal's own reader. ``--user-unit`` finds entries wherever the journal keeps this user's."""
+        of = "--user-unit" if self.account is None else "--unit"
+        # Quiet is only the hint that other people's entries are not shown.
+        command = ["journalctl", "--quiet", f"{of}={self.unit}", f"--lines={lines}"]
+        return command + ["--follow"] * follow + [f"--priority={priority}"] * (priority is not None)
+
+    def _failed(self, now: dict[str, str]) -> Failure:
+        from ingestctl.daemon import own_exit
+
+        words = now["StatusText"] or ending(now) or "it ended at once"
+        failure = self._cannot(words, "see more with: ingestctl service logs", "start")
+        if now["ExecMainCode"] == "1":
+            failure.exit = own_exit(int(now["ExecMainStatus"]), words.removeprefix("cannot read "))
+        return failure
+
+    def _cannot(self, words: str, remedy: str, operation: str = "install") -> Failure:
+        return Failure(words, operation=operation, object=self.name, remedy=remedy, exit=EXIT_ERROR)
+
+    def _systemctl(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        scope = ["--user"] if self.account is None else ["--system"]
+        done = _run(["systemctl", *scope, "--no-ask-password", *words])
+        if check and done.returncode:
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise self._cannot(reason, "see: journalctl -b -n 50", f"{words[0]} (systemctl)")
+        return done
+
+
+def mine() -> Systemd | None:
+    """The service that is installed for this user and for this ``INGESTD_HOME``, if one is."""
+    user = Systemd()
+    text = files.read(user.unit_file) if user.installed() else None
+    if text is not None:
+        return user if same_home(text) else None
+    if not os.path.exists(f"{UNITS}/ingestd@.service"):
+        return None
+    system = Systemd(_account(os.getuid()))
+    text = files.read(system._drop_in) if system.installed() else None
+    return system if text is not None and same_home(text) else None
+
+
+def same_home(text: str) -> bool:
+    """Whether a unit's text is about this environment's ``INGESTD_HOME``."""
+    home = os.environ.get("INGESTD_HOME")
+    if not home:
+        return "INGESTD_HOME=" not in text
+    return templates.assignment("INGESTD_HOME", os.path.abspath(os.path.expanduser(home))) in text.splitlines()
+
+
+def ending(now: dict[str, str]) -> str:
+    """How its process ended last, in words; empty when it did not."""
+    code, status = now["ExecMainCode"], now["ExecMainStatus"]
+    if now["Result"] == "watchdog":
+        return "it gave no sign of life, and was ended by the watchdog"
+    if code in ("0", "") or not status.isdecimal():
+        return ""
+    if code == "1":
+        known = ENDINGS.get(int(status))
+        return f"exit code {status}" + (f": {known}" if known else "")
+    return f"ended by signal {status}"
+
+
+def _instances() -> list[str]:
+    """Users that have the system service."""
+    try:
+        names = os.listdir(UNITS)
+    except OSError:
+        return []
+    return [name for name in names if name.startswith("ingestd@") and os.path.exists(f"{UNITS}/{name}/ingestd.conf")]
+
+
+def _account(uid: int) -> Any:
+    import pwd
+
+    return pwd.getpwuid(uid)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    env = dict(os.environ)
+    runtime = f"/run/user/{os.getuid()}"
+    # A shell that su or cron began does not know where its user's manager is, though it may be there.
+    if not env.get("XDG_RUNTIME_DIR") and os.path.isdir(runtime):
+        env["XDG_RUNTIME_DIR"] = runtime
+    env["LC_ALL"] = "C.UTF-8"
+    try:
+        return subprocess.run(
+            command, env=env, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not installed")

@@ -1,0 +1,43 @@
+"""``completion``: the script that teaches a shell this client's verbs."""
+
+from __future__ import annotations
+
+import argparse
+
+from ingestctl import rpc
+
+_WORDS = """\
+Installed by make install, it is there already (but for zsh when installed for one user). Else put it where the shell
+looks:
+
+  ingestctl completion bash > ~/.local/share/bash-completion/completions/ingestctl
+  ingestctl completion zsh > ~/.zfunc/_ingestctl
+  ingestctl completion fish > ~/.config/fish/completions/ingestctl.fish
+
+zsh looks into ~/.zfunc when ~/.zshrc has fpath+=(~/.zfunc) before compinit. bash without the package bash-completion
+takes it from ~/.bashrc:
+
+  source <(ingestctl completion bash)
+"""
+
+
+def completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _WORDS
+    # The scripts themselves ask for ``jobs``; no person needs to.
+    parser.add_argument(
+        "shell", choices=("bash", "zsh", "fish", "jobs"), metavar="bash|zsh|fish", help="for this shell"
+    )
+    parser.add_argument("verb", nargs="?", default="", help=argparse.SUPPRESS)
+
+
+def completion(args: argparse.Namespace) -> int:
+    if args.shell == "jobs":
+        from ingestctl.completion import jobs
+
+        for name, status in jobs.names(args.verb):
+            print(f"{name}\t{status}")
+        return rpc.EXIT_OK
+    from importlib import import_module
+
+    print(import_module(f"ingestctl.completion.{args.shell}").script(), end="")
+    return rpc.EXIT_OK

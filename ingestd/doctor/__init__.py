@@ -1,0 +1,87 @@
+"""``ingestctl doctor``: will jobs run well on this machine? Works with and without a daemon, and changes nothing.
+
+``checking`` runs checks side by side, each with a deadline; ``known`` is what they go by (settings, the ledger's jobs,
+what a daemon says of itself); ``ask`` speaks with children, which touch what may hang or weighs much. The checks, one
+family a file: ``places`` (state folder, ledger, log, socket, daemon), ``sources``, ``models`` (with memory), ``sinks``,
+``machine`` (open files, clock), ``power`` (awake, lid), ``locks``. The client adds what it knows of the service.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import anyio
+import msgspec
+
+from ingestd.doctor import known as knowing, locks, machine, models, places, power, sinks, sources
+from ingestd.doctor.checking import CHILD_S, Check, examine, refused
+from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.protocol.doctor import Finding
+
+Tell = Callable[[Finding], None]
+
+DISK: Final = "Its disk does not answer: look at its health, and at the kernel's log (dmesg)"
+BUS: Final = "See whether logind and D-Bus are well: loginctl; journalctl -u dbus"
+BUSY: Final = "The machine may be overloaded: look with top, then ask again"
+
+
+def checks(known: knowing.Known) -> list[Check]:
+    """In the order in which they are told."""
+    return [
+        Check("daemon", partial(places.daemon, known), BUSY),
+        Check("state folder", partial(places.state, known), DISK),
+        Check("ledger", partial(places.ledger, known), DISK),
+        Check("log", partial(places.log, known), DISK),
+        Check("socket", partial(places.socket, known), DISK),
+        Check("source", partial(sources.sources, known), BUSY, CHILD_S),
+        Check("model", partial(models.models, known), BUSY, CHILD_S + 2),
+        Check("sink", partial(sinks.sinks, known), BUSY, CHILD_S + 2),
+        Check("open files", partial(machine.files, known), BUSY),
+        Check("clock", partial(machine.clock, known), BUSY),
+        Check("awake", partial(power.awake, known), BUS, CHILD_S),
+        Check("lid", partial(power.lid, known), BUS, CHILD_S),
+        Check("lockdown", partial(locks.lockdown, known), BUSY, CHILD_S),
+    ]
+
+
+def run(words: Sequence[str], say: Callable[[object], None]) -> int:
+    """Examine this machine: a line ``{"finding": {…}}`` for each finding, ``{"verdict": {…}}`` last; exit code 0.
+
+    ``words`` is empty, or ``load``: then models are loaded too. Raises ``Misconfigured``.
+    """
+    if list(words) not in ([], ["load"]):
+        raise Misconfigured(
+            f"{list(words)} are no words for it", operation="answer", object="the verb doctor",
+            remedy="Call it through ingestctl doctor [--load]", exit=EXIT_USAGE,
+        )  # fmt: skip
+    anyio.run(_run, bool(words), say, backend="asyncio")
+    return 0
+
+
+async def _run(load: bool, say: Callable[[object], None]) -> None:
+    began = time.monotonic()
+
+    def tell(finding: Finding) -> None:
+        say({"finding": msgspec.structs.asdict(finding)})
+
+    known = await knowing.look()
+    if known.settings_error is not None:
+        tell(refused("settings", known.settings_error))
+    counts = await examine(checks(known), tell)
+    if load:
+        with tempfile.TemporaryDirectory(prefix="ingestd-doctor-") as scratch:
+            known.scratch = known.scratch or scratch  # nothing of its own is made by a look
+            more = await examine([Check("load", partial(models.load, known), BUSY, math.inf)], tell)
+        counts = {level: counts[level] + more[level] for level in counts}
+    counts["fail"] += known.settings_error is not None
+    say({"verdict": {**counts, "seconds": round(time.monotonic() - began, 3)}})
+    # A thread or a child that a dead disk holds in the kernel may never come back: nobody waits for it here.
+    sys.stdout.flush()
+    os._exit(0)

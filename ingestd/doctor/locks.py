@@ -1,0 +1,44 @@
+"""What children are kept from: what the machine offers for that, and what a worker is really held to."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ingestd.doctor.ask import child
+from ingestd.doctor.known import Known
+from ingestd.lockdown import landlock
+from ingestd.lockdown.offers import offers
+from ingestd.protocol.doctor import Finding
+from ingestd.protocol.work import FromWorker, Locked, WorkerSetup
+
+
+async def lockdown(known: Known) -> list[Finding]:
+    """Each means that the kernel has, and a worker that is locked as a job's would be."""
+    setting = known.settings["lockdown"]
+    kernel = landlock.kernel()
+    found = []
+    for offer in offers(setting, kernel):
+        # What an older kernel lacks of a means that it has is told, and nobody needs to act on it.
+        partly = offer.what == "landlock" and kernel.abi > 0
+        level = "ok" if offer.whole or partly else "warn"
+        remedy = "" if offer.whole or partly else offer.remedy
+        found.append(Finding(level, "lockdown", f"{offer.what}: {offer.words}", remedy))  # type: ignore[arg-type]
+    return found + (await _worker(known) if setting == "auto" else [])
+
+
+async def _worker(known: Known) -> list[Finding]:
+    """A worker with nothing to do says what it gave up, and is ended."""
+    locked: Any = None
+    async with child("ingestd.worker", FromWorker, lockdown="auto") as asked:
+        await asked.send(WorkerSetup([], known.machine(None), [os.fsencode(known.places.state)]))
+        async for answer in asked.answers():
+            if isinstance(answer, Locked):
+                locked = answer
+                break
+    if locked is None:
+        return [Finding("warn", "lockdown", f"a worker did not start: {asked.last_line()}", "See: ingestctl logs")]
+    words = f"in force in a worker: {', '.join(locked.force) or 'nothing'}"
+    if locked.missing:
+        words += f"; not: {', '.join(locked.missing)}"
+    return [Finding("ok", "lockdown", words)]

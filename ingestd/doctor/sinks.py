@@ -1,0 +1,97 @@
+"""Every place that results go to: there, writable, answering."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import anyio
+
+from ingestd.config import SinkSpec
+from ingestd.doctor import words
+from ingestd.doctor.ask import ask
+from ingestd.doctor.checking import CHILD_S, refused
+from ingestd.doctor.known import KEYLESS, Job, Known
+from ingestd.errors import IngestError
+from ingestd.lockdown.environment import QDRANT
+from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtSinks, Looked
+from ingestd.protocol.sink import SinkSetup
+from ingestd.supervisor.recipes import shown_place, sink_place, store_name
+
+WHAT: Final = "sink"
+LOOKER: Final = "ingestd.sinks.look_main"
+
+_LATER: Final = "is made at the first delivery"
+
+
+async def sinks(known: Known) -> list[Finding]:
+    """A finding for each sink of each job."""
+    found: list[Finding] = []
+    asked: list[tuple[Job, SinkSpec]] = []
+    for job in known.jobs:
+        for spec in job.row.sinks:
+            if line := _without_asking(known, job, spec):
+                found.append(line)
+            else:
+                asked.append((job, spec))
+    if asked:
+        found += await _looked(known, asked)
+    return found or [Finding("ok", WHAT, f"no job has one yet; the next gets {known.settings['sinks']}")]
+
+
+def _without_asking(known: Known, job: Job, spec: SinkSpec) -> Finding | None:
+    """What a daemon says of its own sink's trouble, and what is not there yet because nothing was delivered."""
+    status = known.daemon.job(job.row.uuid) if known.daemon else None
+    now = next((sink for sink in status.sinks if sink.name == spec.name), None) if status else None
+    if now and now.state == "trouble":
+        return _finding(
+            known, job, spec, "fail", now.message, "Mend that; ingestctl status shows when it is tried again"
+        )
+    place = sink_place(known.places.state, job.row.uuid, spec, job.steps)
+    if not spec.place and (not job.steps or not os.path.isdir(os.path.dirname(place))):
+        return _finding(known, job, spec, "ok", f"{words.path(place)}: {_LATER}")
+    return None
+
+
+async def _looked(known: Known, asked: list[tuple[Job, SinkSpec]]) -> list[Finding]:
+    setups = [_setup(known, job, spec) for job, spec in asked]
+    seen: dict[int, Looked] = {}
+
+    def hear(message: Any) -> None:
+        if isinstance(message, Looked):
+            seen[message.index] = message
+
+    found: list[Finding] = []
+    secrets = QDRANT if any(spec.kind == "qdrant-server" for _, spec in asked) else ()
+    try:
+        with anyio.move_on_after(CHILD_S):
+            await ask(LOOKER, LookAtSinks(setups, known.daemon is not None), FromLooker, hear, secrets=secrets)
+    except IngestError as error:
+        found.append(refused(WHAT, error))
+    for index, (job, spec) in enumerate(asked):
+        if one := seen.get(index):
+            found.append(_finding(known, job, spec, one.level, one.finding, one.remedy))
+        elif not found:
+            text = (
+                f"{shown_place(known.places.state, job.row, spec, job.steps)}: no answer within {CHILD_S:.0f} seconds"
+            )
+            found.append(_finding(known, job, spec, "fail", text, "Check that it runs and can be reached"))
+    return found
+
+
+def _setup(known: Known, job: Job, spec: SinkSpec) -> SinkSetup:
+    place = sink_place(known.places.state, job.row.uuid, spec, job.steps)
+    store, key_file = store_name(job.row.name, job.steps), known.settings["qdrant_key_file"]
+    ledger = str(known.places.ledger)
+    return SinkSetup(
+        job.row.id, job.row.uuid, job.row.name, ledger, spec.kind, place, job.steps, 0, "", 0, store, key_file
+    )
+
+
+def _finding(known: Known, job: Job, spec: SinkSpec, level: Level, text: str, remedy: str = "") -> Finding:
+    if level == "fail" and not job.active:
+        level = "warn"  # nothing is to be delivered now
+    if level == "fail" and known.maybe_keyless(remedy):
+        level, text = "warn", text + KEYLESS
+    kind = spec.kind.removesuffix("-server")
+    return Finding(level, WHAT, f"{kind} {text}{words.of_jobs([job.row.name])}", remedy)
