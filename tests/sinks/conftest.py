@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +48,21 @@ class SmallDisk:
         self._inside = folder
         self.folder = Path(f"/proc/{self._holder.pid}/root{folder}")
 
+    @property
+    def pid(self) -> int:
+        """The process that has the namespace."""
+        return self._holder.pid
+
     def resize(self, size: str) -> None:
         where = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
         subprocess.run([*where, "mount", "-o", f"remount,size={size}", str(self._inside)], check=True)
+
+    def fill(self) -> None:
+        """Leave not one block free."""
+        with open(self.folder / "ballast", "ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"\0" * 4096):
+                pass
+        assert os.statvfs(self.folder).f_bavail == 0
 
     def close(self) -> None:
         self._holder.kill()

@@ -1,0 +1,143 @@
+"""What the doctor's tests share: homes with jobs of every kind, the client run in them, its findings by what they are
+about; and a mount that is dead, as a share is whose server has gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ingestd.config import JobSpec, SinkSpec
+from ingestd.ledger import jobs
+from ingestd.ledger.ledger import open_writer
+from ingestd.protocol.work import Step
+from ingestd.rows import RootRef
+from tests.ctl.ctlkit import COMMAND, Home
+from tests.daemonkit import META
+
+SEEN_S = 240
+"""Seconds after which a doctor that says nothing is a failure; one that is well needs two."""
+
+
+class Findings:
+    """What one run of the doctor found."""
+
+    def __init__(self, found: list[dict[str, Any]], code: int, seconds: float, cpu_s: float = 0.0) -> None:
+        self.all, self.code, self.seconds, self.cpu_s = found, code, seconds, cpu_s
+
+    def of(self, what: str) -> list[dict[str, Any]]:
+        return [one for one in self.all if one["what"] == what]
+
+    def one(self, what: str, containing: str = "") -> dict[str, Any]:
+        """The one finding of ``what`` that contains a text."""
+        (found,) = [one for one in self.of(what) if containing in one["finding"]]
+        return found
+
+    def levels(self, *without: str) -> set[str]:
+        return {one["level"] for one in self.all if one["what"] not in without}
+
+
+def examine(home: Home, *words: str, prefix: Sequence[str] = (), env: dict[str, str] | None = None) -> Findings:
+    """``ingestctl doctor --json`` as a person runs it, behind a ``prefix`` of commands."""
+    before = _cpu_s()
+    done = subprocess.run(
+        [*prefix, *COMMAND, "doctor", "--json", *words], env=home.env(**(env or {})), cwd=home.cwd,
+        capture_output=True, text=True, timeout=SEEN_S, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert not done.stderr, done
+    document = json.loads(done.stdout)
+    levels = [one["level"] for one in document["findings"]]
+    assert document["counts"] == {level: levels.count(level) for level in ("ok", "warn", "fail")}
+    return Findings(document["findings"], done.returncode, document["seconds"], _cpu_s() - before)
+
+
+def _cpu_s() -> float:
+    """Processor time of every process that has ended below this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def examine_hastily(home: Home, constants: dict[str, float], prefix: Sequence[str] = ()) -> Findings:
+    """The daemon's program alone, with other constants: ``{"ingestd.doctor.sources.ALONE_S": 0.5}``."""
+    code = ["import importlib, sys"]
+    for name, value in constants.items():
+        module, _, constant = name.rpartition(".")
+        code += [f"m = importlib.import_module({module!r})", f"assert hasattr(m, {constant!r})"]
+        code += [f"m.{constant} = {value!r}"]
+    code += ["from ingestd.oneshot import answer", "sys.exit(answer('doctor'))"]
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", "\n".join(code)], env=home.env(), cwd=home.cwd, capture_output=True, text=True,
+        timeout=SEEN_S,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), done
+    *lines, last = [json.loads(line) for line in done.stdout.splitlines()]
+    return Findings([line["finding"] for line in lines], 0, last["verdict"]["seconds"])
+
+
+class Books:
+    """The ledger of a home, as a daemon that ended has left it."""
+
+    def __init__(self, home: Home) -> None:
+        self.state = home.folder / "state"
+        self.state.mkdir(mode=0o700, exist_ok=True)
+        self._db, _ = open_writer(self.state / "ledger.db", 1)
+
+    def add(
+        self, name: str, root: Path, *, sinks: Sequence[SinkSpec] = (SinkSpec("jsonl", "jsonl"),),
+        steps: Sequence[Step] = (), status: str = "queued", changed: int = 2, **spec: Any,
+    ) -> None:  # fmt: skip
+        """A job over one folder; ``changed`` in Unix milliseconds, ``steps`` what it was resolved to."""
+        ((ident),) = jobs.add_roots(self._db, [(os.fsencode(root), 1, "ext4")])
+        row = jobs.add(
+            self._db, uuid=f"00000000-0000-0000-0000-{abs(hash(name)) % 10**12:012}", name=name, refs=[RootRef(ident)],
+            spec=JobSpec(**(META | spec)), sinks=list(sinks), actor="me", now=1,
+        )  # fmt: skip
+        if steps:
+            jobs.resolve(self._db, row.id, list(steps), {})
+        jobs.set_status(self._db, row.id, status, "", "me", changed)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._db.close()
+
+
+_DEAD_MOUNT = """\
+import ctypes, os, struct, sys
+fuse = os.open("/dev/fuse", os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
+if libc.mount(b"dead", os.fsencode(sys.argv[1]), b"fuse", 0, options):
+    sys.exit(os.strerror(ctypes.get_errno()))
+print("ready", flush=True)
+while True:
+    request = os.read(fuse, 1 << 17)
+    opcode, unique = struct.unpack_from("<IQ", request, 4)
+    if opcode == 26:  # FUSE_INIT is answered (linux/fuse.h), and nothing after it
+        out = struct.pack("<IIIIHHIIHHI7I", 7, 31, 1 << 17, 0, 12, 9, 4096, 1, 1, 0, 0, *[0] * 7)
+        os.write(fuse, struct.pack("<IiQ", 16 + len(out), 0, unique) + out)
+"""
+
+
+class DeadMount:
+    """A folder in a mount namespace of its own, whose file system takes every question and never answers: whoever asks
+    is stuck in the kernel, and SIGKILL does not free it. ``why`` says where there can be none."""
+
+    def __init__(self, folder: Path) -> None:
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", _DEAD_MOUNT, str(folder)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._holder.stdout is not None
+        assert self._holder.stderr is not None
+        ready = self._holder.stdout.readline() == "ready\n"
+        self.why = "" if ready else self._holder.stderr.read().strip() or "it did not come up"
+        self.prefix = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
+
+    def close(self) -> None:
+        """The mount goes with its server, and whoever waits for it is told so."""
+        self._holder.kill()
+        self._holder.communicate()
