@@ -56,7 +56,7 @@ def sink(text: str) -> str:
                 object="the sink jsonl",
                 remedy="--sink jsonl:photos.jsonl, or --sink qdrant:URL for a server",
             )
-        return f"jsonl:{os.path.abspath(place)}"
+        return f"jsonl:{os.path.abspath(os.path.expanduser(place))}"
     return text
 
 

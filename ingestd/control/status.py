@@ -107,7 +107,7 @@ def phase_of(view: JobView, live: Supervisor) -> str:
     """What happens now, in two words; the status itself where nothing does."""
     workers = live.view.workers_of(view.id)
     if view.status == "waiting" and view.lagging and view.retry_at is None:
-        return "delivering"
+        return _delivering(view)
     if view.status != "running":
         return "winding down" if workers else view.status
     if not view.resolved:
@@ -116,7 +116,13 @@ def phase_of(view: JobView, live: Supervisor) -> str:
         return "scanning and working" if view.walking else "working"
     if any(worker.state == "starting" for worker in workers):
         return "loading models"
-    return "scanning" if view.walking else "delivering" if view.lagging else "working"
+    return "scanning" if view.walking else _delivering(view) if view.lagging else "working"
+
+
+def _delivering(view: JobView) -> str:
+    """Sinks are behind: they are being written, or one of them says why it cannot be."""
+    trouble = next((sink for sink in view.sinks.values() if sink.message and not sink.dropped), None)
+    return f"waiting for the sink {trouble.name}: {trouble.message}" if trouble else "delivering"
 
 
 def _fetching(model: str, done: int, total: int) -> str:

@@ -46,6 +46,14 @@ def test_start_sends_only_what_was_typed(home: Home) -> None:
     assert ran.err == "Note: the model runs on the processor\nlook on with: ingestctl status --watch\n"
 
 
+def test_a_sinks_file_at_home(home: Home) -> None:
+    """No shell expands ``~`` behind a colon, and a folder named ``~`` is what nobody means."""
+    daemon = home.daemon(start=started())
+    assert home.run("start", "/p", "--sink", "jsonl:~/x.jsonl", env={"HOME": "/home/ada"}).code == 0
+    (asked,) = daemon.asked("start")
+    assert asked.sinks == ["jsonl:/home/ada/x.jsonl"]
+
+
 def test_start_sends_all_that_was_typed(home: Home) -> None:
     """Every flag arrives; relative files of sinks and models are made absolute, names are left alone."""
     daemon = home.daemon(start=started())

@@ -179,6 +179,7 @@ def test_a_full_disk_of_the_jsonl_sink(daemon: Daemon, tmp_path: Path, small_dis
     (sink,) = daemon.job()["sinks"]
     assert "disk full" in sink["message"]
     assert 0 < sink["lag"] <= 600
+    assert daemon.job()["phase"].startswith(f"waiting for the sink {sink['name']}: "), "what --follow shows"
     small_disk.resize("4m")
     daemon.wait_for(lambda: daemon.job()["status"] == "completed")
     assert len(daemon.jsonl(daemon.job())) == 600
