@@ -7,8 +7,8 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       ``qdrant_url`` and ``endpoint_url`` (addresses as a person types them), ``protocol``
                       (``control`` and ``status`` in the envelope ``rpc``: client⇄daemon; ``work``, ``walk`` and
                       ``sink`` in the frames of ``wire``: daemon⇄children; ``models``: what the models child is
-                      asked; ``doctor``: what it finds and asks; ``pathtext``: paths as text), ``lockdown`` (what a child gives up, by the kernel's
-                      means: below everybody, since every child begins with it)
+                      asked; ``doctor``: what it finds and asks; ``pathtext``: paths as text), ``lockdown`` (what a
+                      child gives up, by the kernel's means: below everybody, since every child begins with it)
 1 policy, pure        ``config``, ``rows`` (the ledger's rows as plain data), ``supervisor``'s ``view`` (what is known),
                       ``words`` (events and commands), ``decide``, ``plan`` and ``busy`` (what follows),
                       ``preflight``, ``pace``, ``recipes``: no clock, no OS, no I/O

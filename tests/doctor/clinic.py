@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 from ingestd.config import JobSpec, SinkSpec
 from ingestd.ledger import jobs
@@ -94,7 +95,7 @@ class Books:
         """A job over one folder; ``changed`` in Unix milliseconds, ``steps`` what it was resolved to."""
         ((ident),) = jobs.add_roots(self._db, [(os.fsencode(root), 1, "ext4")])
         row = jobs.add(
-            self._db, uuid=f"00000000-0000-0000-0000-{abs(hash(name)) % 10**12:012}", name=name, refs=[RootRef(ident)],
+            self._db, uuid=str(uuid5(NAMESPACE_OID, name)), name=name, refs=[RootRef(ident)],
             spec=JobSpec(**(META | spec)), sinks=list(sinks), actor="me", now=1,
         )  # fmt: skip
         if steps:
