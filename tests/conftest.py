@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import hypothesis
 import pytest
 
 # A suite begun in the background inherits an ignored SIGINT, and so would every client that a test interrupts.
@@ -16,6 +17,9 @@ if (name := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaff
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(name.removeprefix("gw")) % len(cores)]})
 
+# An example that took long took it from another test: machines are shared.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 LONGEST = ("tests/chaos/", "test_readme", "test_real_models", "daemon/test_search", "daemon/test_jobs", "test_demo")
 """Files that begin first: one that took a minute and came last would keep a core to itself."""

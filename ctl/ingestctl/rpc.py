@@ -169,7 +169,9 @@ class Connection:
 
 def _owner(sock: socket.socket) -> int:
     """The user whose process listens, from the kernel (``struct ucred`` on Linux, ``struct xucred`` on macOS)."""
-    level, option, size = (0, 1, 76) if sys.platform == "darwin" else (socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    # macOS has no SO_PEERCRED: there it is LOCAL_PEERCRED (1) at the level SOL_LOCAL (0).
+    linux = hasattr(socket, "SO_PEERCRED")
+    level, option, size = (socket.SOL_SOCKET, socket.SO_PEERCRED, 12) if linux else (0, 1, 76)
     return int.from_bytes(sock.getsockopt(level, option, size)[4:8], sys.byteorder)
 
 
