@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from tests.ctl.shellkit import Fish, Shell
 
 SHELLS = ("bash", "zsh", "fish")
 ODD = "it's 5:30 $HOME"
+HOSTILE = ("1 $(touch made) \"'", "2 `touch made` \\ '", "3 '; touch made '", '4 "; touch made "', "5 * ~root")
+"""Names that would run a program, or become something else, were they put between quotes as they are."""
+
 JOBS = {"photos": "running", "my photos": "paused", ODD: "paused", "old": "completed"}
 
 
@@ -34,6 +38,7 @@ def place() -> Iterator[Home]:
         known = [job(name=name, status=status, phase=status) for name, status in JOBS.items()]
         # Such names cannot be completed: no shell hands them back as they are, or they are taken for options.
         known += [job(name="-x", status="paused"), job(name="bell\x07", status="paused")]
+        known += [job(name=name, status="failed", phase="failed") for name in HOSTILE]
         made.daemon(status=c.StatusReply(daemon_status(), known))
         (made.folder / "bin").mkdir()
         client = made.folder / "bin" / "ingestctl"
@@ -68,12 +73,12 @@ CASES: dict[str, set[str]] = {
     "ingestctl --color never sta": {"start", "status"},
     "ingestctl help sta": {"start", "status"},
     # Jobs are those that the verb can change.
-    "ingestctl status ": set(JOBS),
+    "ingestctl status ": {*JOBS, *HOSTILE},
     "ingestctl pause ": {"photos"},
     "ingestctl resume ": {"my photos", ODD},
-    "ingestctl remove ": {"old"},
+    "ingestctl remove ": {"old", *HOSTILE},
     "ingestctl pause photos ": set(),
-    "ingestctl search cat --job ": set(JOBS),
+    "ingestctl search cat --job ": {*JOBS, *HOSTILE},
     # Files, folders, both.
     "ingestctl start ": {"Pictures", "a file.txt"},
     "ingestctl start Pictures a": {"a file.txt"},
@@ -137,6 +142,16 @@ def test_names_are_quoted_as_the_line_needs_it(shell: Shell) -> None:
         assert shlex.split(shell.press(f"ingestctl resume {begun}")) == ["ingestctl", "resume", "my photos"], begun
     assert shlex.split(shell.press("ingestctl resume it")) == ["ingestctl", "resume", ODD]
     assert shlex.split(shell.press("ingestctl show x --job=my")) == ["ingestctl", "show", "x", "--job=my photos"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"], indirect=True)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_never_more_than_a_word(shell: Shell, name: str) -> None:
+    """What the line then says is the name and nothing else, to the shell itself, whatever quotes were open."""
+    for begun in ("", '"', "'"):
+        line = shell.press(f"ingestctl remove {begun}{name[0]}")
+        said = subprocess.run([shell.name, "-c", f"printf '%s|' {line}"], capture_output=True, text=True, check=False)
+        assert said.stdout == f"ingestctl|remove|{name}|", line
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"], indirect=True)

@@ -32,22 +32,34 @@ _ingestctl_words() {
     done
 }
 
-# Offer those of the given words that go on with what was typed, quoted as far as the line is not in quotes already.
+# Offer those of the given words that go on with what was typed, each so that the shell takes it for nothing but a word:
+# names of jobs and folders are anybody's.
 _ingestctl_offer() {
-    local word quoted begun=$typed
+    local word quoted begun=$typed apostrophe="'\\''" mark="\"'!'\""
     case $typed in
-    \"* | \'*) begun=${typed:1} ;;
+    \'*) begun=${typed:1} ;;
+    \"*) begun=${typed:1} begun=${begun//\\/} ;;
     *\\*) begun=${typed//\\/} ;;
     esac
     for word in "$@"; do
         [[ $word == "$begun"* ]] || continue
-        if [[ $typed == [\"\']* ]]; then
-            COMPREPLY+=("$word")
-        else
+        case $typed in
+        \'*)
+            quoted=${word//\'/$apostrophe}
+            [[ $quoted != *\' ]] || quoted+=\' # readline takes a quote at the end for the one that closes
+            ;;
+        \"*)
+            quoted=${word//\\/\\\\} quoted=${quoted//\"/\\\"} quoted=${quoted//\$/\\\$} quoted=${quoted//\`/\\\`}
+            quoted=${quoted//!/$mark}
+            [[ $quoted != *\" ]] || quoted+=\"
+            ;;
+        *)
             printf -v quoted '%q' "$word"
-            quoted=$head$quoted
-            COMPREPLY+=("${quoted#"$cut"}")
-        fi
+            [[ -z $tilde ]] || quoted=${quoted/#\\~\//\~/}
+            quoted=$head$quoted quoted=${quoted#"$cut"}
+            ;;
+        esac
+        COMPREPLY+=("$quoted")
     done
 }
 
@@ -55,8 +67,7 @@ _ingestctl_files() {
     if type compopt &>/dev/null; then
         compopt -o bashdefault -o default
     else
-        local IFS=$'\n'
-        COMPREPLY+=($(compgen -f -- "$typed"))
+        _ingestctl_paths -f
     fi
 }
 
@@ -64,9 +75,19 @@ _ingestctl_folders() {
     if type compopt &>/dev/null; then
         compopt -o dirnames
     else
-        local IFS=$'\n'
-        COMPREPLY+=($(compgen -d -- "$typed"))
+        _ingestctl_paths -d
     fi
+}
+
+# For a bash that cannot be told to complete paths itself, that of macOS.
+_ingestctl_paths() {
+    local path paths=() begun=$typed tilde=yes
+    [[ $typed != [\"\']* ]] || begun=${typed:1}
+    [[ $typed == \'* ]] || begun=${begun//\\/}
+    while IFS= read -r path; do
+        paths+=("$path")
+    done < <(compgen "$1" -- "$begun")
+    _ingestctl_offer "${paths[@]}"
 }
 
 _ingestctl_users() {
@@ -106,7 +127,7 @@ _ingestctl_sinks() {
 
 _ingestctl() {
     local words verb='' option='' closed='' used=' ' place=1 options=('--help --help' '--version --version' '--color --color')
-    local valued='--color' last=0 word rival typed head='' cut=''
+    local valued='--color' last=0 word rival typed head='' cut='' tilde=''
     COMPREPLY=()
     _ingestctl_words
     for word in "${words[@]:1:${#words[@]}-2}"; do
