@@ -15,7 +15,7 @@ if [ "$(id -u)" = 0 ]; then default=/usr/local; else default=$HOME/.local; fi
 prefix=${PREFIX:-$default} destdir=${DESTDIR:-}
 case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac
 case $destdir in '' | /*) ;; *) destdir=$PWD/$destdir ;; esac
-destdir=${destdir%/}
+prefix=${prefix%/} destdir=${destdir%/}
 if [ "$(id -u)" = 0 ] && [ "$prefix" = /usr/local ]; then venv=/opt/ingestd; else venv=$prefix/share/ingestd/venv; fi
 here=$destdir$venv
 
@@ -60,6 +60,10 @@ END
         "$PYTHON" -m venv "$here"
     elif [ "$("$here/bin/python" -c "$version" 2>/dev/null)" != "$("$PYTHON" -c "$version")" ]; then
         echo "another Python than before: the environment is made anew"
+        "$PYTHON" -m venv --clear "$here"
+    fi
+    if ! "$here/bin/python" -m pip --version >/dev/null 2>&1; then
+        echo "the environment was left half made: it is made anew"
         "$PYTHON" -m venv --clear "$here"
     fi
     pip() { "$here/bin/python" -m pip --disable-pip-version-check "$@"; }

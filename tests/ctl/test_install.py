@@ -245,6 +245,19 @@ def test_another_python_means_another_environment(
     assert machine.ask("ingestctl", "--version").startswith("ingestctl ")
 
 
+def test_an_environment_that_was_left_half_made_is_made_anew(
+    machine: Machine, installed: subprocess.CompletedProcess[str]
+) -> None:
+    """After Ctrl-C while pip was unpacked the next run does not fail for ever; a slash behind PREFIX is nothing."""
+    (pip,) = machine.venv.glob("lib/python*/site-packages/pip")
+    pip.unlink() if pip.is_symlink() else shutil.rmtree(pip)
+    done = machine.make("install", f"PYTHON={machine.quick}", f"PREFIX={machine.local}/")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "it is made anew" in done.stdout
+    assert "//" not in done.stdout
+    assert machine.ask("ingestctl", "--version").startswith("ingestctl ")
+
+
 def test_uninstall_takes_it_away_and_leaves_the_rest(
     machine: Machine, installed: subprocess.CompletedProcess[str]
 ) -> None:
