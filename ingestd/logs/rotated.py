@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -70,11 +71,19 @@ class RotatedFile:
         self._size = min(self._size, there.st_size)
 
     def _rotate(self) -> None:
+        # A log that grows is better than none, where its folder may not be written.
+        aside = f"{self._path}.0"
         try:
-            for number in range(self._keep, 1, -1):
+            # First, so that older logs are pushed out only when this one will follow them.
+            os.replace(self._path, aside)
+        except OSError:
+            return
+        try:
+            for number in range(self._keep, 0, -1):
                 if os.path.lexists(f"{self._path}.{number - 1}"):
                     os.replace(f"{self._path}.{number - 1}", f"{self._path}.{number}")
-            os.replace(self._path, f"{self._path}.1")
         except OSError:
-            return  # the folder may not be written: a log that grows is better than none
+            with suppress(OSError):
+                os.replace(aside, self._path)
+            return
         self.reopen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -132,6 +133,28 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     target.write(line("b"))
     target.close()
     assert events(path) == ["a", "b"]
+
+
+def test_older_logs_stay_when_the_current_one_cannot_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that may only be appended to cannot be renamed: each line tries it anew, and pushes nothing out."""
+    path = tmp_path / "ingestd.log"
+    target = RotatedFile(path, rotate_bytes=500, keep=3)
+    for number in range(40):
+        target.write(line("before", number=number))
+    older = {log.name: log.read_bytes() for log in tmp_path.glob("*.[123]")}
+    rename = os.replace
+
+    def replace(source: str, place: str) -> None:
+        if source == str(path):
+            raise PermissionError(errno.EPERM, "append only")
+        rename(source, place)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for number in range(40):
+        target.write(line("after", number=number))
+    target.close()
+    assert len(older) == 3
+    assert {log.name: log.read_bytes() for log in tmp_path.glob("*.[123]")} == older
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
