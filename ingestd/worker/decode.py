@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from PIL import Image, UnidentifiedImageError
 
-from ingestd.errors import ItemError
+from ingestd.errors import ItemError, Misconfigured
 from ingestd.worker.formats import HEAD, describe_bytes, sniff
 
 MAX_PIXELS: Final = 250_000_000
@@ -150,11 +150,19 @@ def open_picture(data: bytes, suffix: bytes = b"") -> Picture:
 
 @contextmanager
 def translated(kind: str) -> Iterator[None]:
-    """Whatever a decoder raises or warns of as an error becomes an ``ItemError`` with stage ``decode``."""
+    """Whatever a decoder raises or warns of as an error becomes an ``ItemError`` with stage ``decode``.
+
+    Raises ``Misconfigured`` where it is the decoder that is not whole: no picture is to blame for that.
+    """
     try:
         yield
     except (ItemError, MemoryError):
         raise
+    except ImportError as error:
+        raise Misconfigured(
+            f"a part of it cannot be loaded: {error}", operation="decode pictures with", object="the installed Pillow",
+            remedy="Install ingestd anew; if its files are all there, try lockdown = \"no\" in config.toml",
+        ) from error  # fmt: skip
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ItemError(
             "too_large",

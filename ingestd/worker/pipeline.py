@@ -172,7 +172,7 @@ class Pipeline:
         began = time.perf_counter()
         try:
             entry.prepared[index] = runner.prepare(source)
-        except MemoryError:
+        except (MemoryError, IngestError):
             raise
         except Exception as error:  # whatever a model's preprocessing raises is this picture's failure
             self._fail(entry, entry.steps & runner.mask, error, stage="model", content=True)

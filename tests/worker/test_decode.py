@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from ingestd.errors import ItemError
+from ingestd.errors import ItemError, Misconfigured
 from ingestd.worker.decode import open_picture, to_rgb
 from ingestd.worker.formats import sniff
 from tests import pictures
@@ -171,3 +171,14 @@ def test_rgb_is_passed_through_without_a_copy() -> None:
     """The common case costs nothing."""
     image = pictures.picture()
     assert to_rgb(image) is image
+
+
+def test_a_decoder_that_is_not_whole_is_no_picture_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the installation ends the worker in words: as a failure it would stay with the content for ever."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ImportError("cannot import name '_imaging'")
+
+    monkeypatch.setattr(Image, "open", broken)
+    with pytest.raises(Misconfigured, match="_imaging"):
+        open_picture(pictures.photo(1, (8, 8)), b".jpg")
