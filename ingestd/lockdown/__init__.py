@@ -3,8 +3,8 @@
 A child that decodes pictures runs code of many libraries on bytes from anywhere. So that a picture that takes one of
 them over gets little: the child names what its work needs (a ``Reach``) from its first message, and by ``fall`` gives
 up all else, without root. In force where the kernel has it: Landlock (files, TCP, signals), a system call filter
-(sockets, new programs), limits (core dumps, descriptors, file length, CPU time without progress). What is missing is
-said and never fatal.
+(sockets, new programs, modes of files), limits (core dumps, descriptors, file length, CPU time without progress). What
+is missing is said and never fatal.
 
 What this does not do: a job from a list of files in very many folders, and an encoder of query pictures, may read every
 file that the daemon's user may read; they have no network and cannot write. What a worker derives from a model lies
@@ -39,7 +39,8 @@ class Reach:
 
     ``read`` may be read, ``write`` written too (folders and files), ``change`` are files that are written where they
     lie. ``ports``: TCP ports that may be connected to, None for the whole network. ``anywhere``: files are not locked.
-    ``cpu_s``: CPU seconds without a message, 0 for no limit. ``short``: it writes no long files.
+    ``attributes``: modes, owners and times of files may be changed. ``cpu_s``: CPU seconds without a message, 0 for no
+    limit. ``short``: it writes no long files.
     """
 
     read: tuple[bytes, ...] = ()
@@ -47,6 +48,7 @@ class Reach:
     change: tuple[bytes, ...] = ()
     ports: tuple[int, ...] | None = ()
     anywhere: bool = False
+    attributes: bool = False
     cpu_s: int = 0
     short: bool = False
 
@@ -178,8 +180,10 @@ def _filter(reach: Reach, force: list[str], missing: list[str]) -> None:
         families.add(sockets.UNIX)
         kinds.append("Unix")
     try:
-        sockets.filter_calls(families)
+        sockets.filter_calls(families, attributes=reach.attributes or reach.anywhere)
     except OSError as error:
         missing.append(f"system call filter: {error.strerror}")
         return
+    if not (reach.attributes or reach.anywhere):
+        force.append("no file's mode or times changed")
     force += ["no programs", f"no sockets but {' and '.join(kinds)} ones" if kinds else "no sockets"]

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from ingestd.endpoint_url import PREFIX
 
 _SECRET: Final = re.compile(
-    r"(^|_)(KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH|COOKIE)(_|$)|PASSWORD$",
+    r"(^|_)(KEYS?|APIKEY|TOKENS?|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PASS|PAT|CREDENTIALS?|AUTH|COOKIE)(_|$)"
+    r"|(PASSWORD|APIKEY|_PWD|_DSN|CONNECTION_STRING)$",
     re.IGNORECASE,
 )
 """Names of variables that hold secrets, as programs commonly call them."""
@@ -26,7 +27,8 @@ _DOORS: Final = frozenset(
 )
 """Names that lead to somebody who acts for the user, and the service manager's line to the daemon alone."""
 
-_PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+_PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@]+@")
+"""A token may stand before the ``@`` without a name."""
 
 PROXIES: Final = frozenset(
     name for base in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (base, base.lower())

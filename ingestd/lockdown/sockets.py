@@ -1,5 +1,5 @@
 """What Landlock does not see is refused by a system call filter (seccomp(2), classic BPF): sockets, new programs, and
-the calls that lead around a lock.
+the calls that lead around a lock or that it leaves open.
 
 Landlock knows TCP alone. Through a Unix socket a process may ask others to act for it (the session's bus, a container
 engine, the daemon itself), and UDP carries data out. So ``socket`` itself is refused but for the families that the work
@@ -68,15 +68,42 @@ _FORBIDDEN: Final = {
 }
 """The numbers of calls that start programs or lead around a lock (``asm/unistd_64.h``, ``asm-generic/unistd.h``)."""
 
+_ATTRIBUTES: Final = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}
+"""The numbers of calls that change a file's mode, owner, times and attributes; None where a machine has no such call.
+Landlock does not see them, so that they work on every file of the user's (landlock(7), "Limitations")."""
+
 
 def known() -> bool:
     """Whether this machine's system calls are known here."""
     return sys.platform == "linux" and os.uname().machine in _MACHINES and sys.maxsize > 2**32
 
 
-def filter_calls(families: Collection[int]) -> None:
-    """Refuse sockets of other families than these, new programs, and what leads around a lock. Raises ``OSError``."""
-    install(_program(os.uname().machine, families))
+def filter_calls(families: Collection[int], *, attributes: bool) -> None:
+    """Refuse sockets of other families than these, new programs, and what leads around a lock; without ``attributes``
+    changing those of files as well. Raises ``OSError``."""
+    install(_program(os.uname().machine, families, attributes))
 
 
 def install(instructions: list[tuple[int, int, int, int]]) -> None:
@@ -101,8 +128,9 @@ def refuse_calls(numbers: Collection[int], code: int) -> list[tuple[int, int, in
     return found
 
 
-def _program(machine: str, families: Collection[int]) -> list[tuple[int, int, int, int]]:
+def _program(machine: str, families: Collection[int], attributes: bool) -> list[tuple[int, int, int, int]]:
     architecture, column = _MACHINES[machine]
+    kept = () if attributes else [numbers[column] for numbers in _ATTRIBUTES.values()]
     may = sorted(families)
     return [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -113,6 +141,7 @@ def _program(machine: str, families: Collection[int]) -> list[tuple[int, int, in
         (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
         *refuse_calls((_IO_URING_SETUP,), errno.ENOSYS),  # whoever asks has another way
         *refuse_calls([numbers[column] for numbers in _FORBIDDEN.values()], errno.EACCES),
+        *refuse_calls([number for number in kept if number is not None], errno.EPERM),
         (_EQUAL, 1, 0, _SOCKET[column]),
         (_RETURN, 0, 0, _ALLOW),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),

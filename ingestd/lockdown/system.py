@@ -18,8 +18,8 @@ _LIBRARIES: Final = (
     *("/opt/rocm*", "/opt/cuda*", "/opt/intel", "/opt/nvidia", "/opt/homebrew"),
 )
 
-_PYTHON: Final = ("lib", "lib64", "bin", "include", "share", "Frameworks", "Resources", "pyvenv.cfg")
-"""Of an installation's folder, which may be somebody's home."""
+_PYTHON: Final = ("lib", "lib64", "bin", "include", "share", "Frameworks", "Resources", "pyvenv.cfg", "ssl")
+"""Of an installation's folder, which may be somebody's home. Conda's certificates lie in ``ssl``."""
 
 _SETTINGS: Final = (
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/alternatives"),
@@ -80,10 +80,13 @@ def _python() -> Iterator[bytes]:
     ``sys.path`` at times: of those, only what is known to be Python is given."""
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     yield os.fsencode(ours)
+    beside = os.path.dirname(ours)
+    if glob.glob(os.path.join(glob.escape(beside), "ingestd-*.dist-info")):  # pip put us there, and all that we use
+        yield os.fsencode(beside)
     for prefix in {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}:
         for part in _PYTHON:
             yield os.fsencode(os.path.join(prefix, part))
-    shut = {os.path.dirname(ours), os.path.expanduser("~"), os.getcwd(), "/"}
+    shut = {beside, os.path.expanduser("~"), os.getcwd(), "/"}
     shut |= {os.path.realpath(place) for place in shut}
     for place in sys.path:
         if place and not {place, os.path.realpath(place)} & shut:

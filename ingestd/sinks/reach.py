@@ -20,7 +20,7 @@ def reach(message: ToSink) -> Reach | None:
     match message.kind:
         case "qdrant" | "jsonl":
             # What was moved aside lies beside the place, and so does its lock.
-            return Reach(tuple(read), _beside(message.place), (shared,))
+            return Reach(tuple(read), _beside(message.place), (shared,), attributes=True)
         case "qdrant-server":
             if message.key_file:
                 read.append(os.fsencode(message.key_file))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from anyio.abc import TaskGroup
@@ -44,6 +45,7 @@ class Bounds:
         self._tasks = tasks
         self._beyond: dict[int, set[bytes]] = {}
         self._puzzling: dict[int, set[bytes]] = {}
+        self._asked: dict[int, list[bytes]] = {}
 
     def of(self, job: int, own: list[bytes]) -> list[bytes]:
         """What a new worker of the job may read, its ``own`` sources first."""
@@ -51,29 +53,43 @@ class Bounds:
 
     def refused(self, job: int, worker: int, path: bytes, within: list[bytes]) -> None:
         """A worker that may read ``within`` was kept from ``path`` by its lock. It is told to go when that is known."""
-        self._tasks.start_soon(self._widen, job, worker, path, within)
+        if worker in self._asked:  # by the one walker that is asked for it: a window may be links alone
+            self._asked[worker].append(path)
+        else:
+            self._asked[worker] = [path]
+            self._tasks.start_soon(self._widen, job, worker, within)
 
     def forget(self, job: int) -> None:
         """A job was removed."""
         self._beyond.pop(job, None)
         self._puzzling.pop(job, None)
 
-    async def _widen(self, job: int, worker: int, path: bytes, within: list[bytes]) -> None:
+    async def _widen(self, job: int, worker: int, within: list[bytes]) -> None:
         s = self._supervisor
-        found: list[ResolvedRoot] = []
-        # A folder of a list that the walk has found since: the next worker is given it with the others.
-        if any(_is_below(path, root) for root in within):
+        while paths := self._asked[worker]:
+            self._asked[worker] = []
+            # A folder of a list that the walk has found since: the next worker is given it with the others.
+            known = [path for path in paths if any(_is_below(path, root) for root in within)]
+            ways = {path: way_to(path, within) for path in known}
+            found: list[ResolvedRoot] = []
             try:
-                found = await s.sources.resolve(way_to(path, within))
+                found = await s.sources.resolve([step for way in ways.values() for step in way]) if ways else []
             except Unavailable:
                 pass  # its source is away, or slow: another worker will see
-        place = where(found, within)
+            steps = iter(found)
+            for path in dict.fromkeys(paths):
+                self._allow(job, path, where(list(islice(steps, len(ways.get(path, ())))), within))
+            s.post(w.WorkerRefused(worker))
+        del self._asked[worker]
+
+    def _allow(self, job: int, path: bytes, place: bytes | None) -> None:
+        s = self._supervisor
         beyond = self._beyond.setdefault(job, set())
         if place is None and path in self._puzzling.setdefault(job, set()):
             place = EVERYWHERE  # a second worker was refused what it was given: the lock is not understood here
         if place is None:
             self._puzzling[job].add(path)
-        elif place not in beyond:
+        elif place not in beyond and EVERYWHERE not in beyond:
             beyond.add(place)
             if len(beyond) > MAX_BEYOND:
                 place = EVERYWHERE
@@ -82,7 +98,6 @@ class Bounds:
                 beyond.add(place)
             name = s.rows[job].name if job in s.rows else ""
             s.log.info("worker bounds widened", job=name, place=shown(place)[0], path=shown(path)[0])
-        s.post(w.WorkerRefused(worker))
 
 
 def sources(db: sqlite3.Connection, row: JobRow) -> list[bytes]:

@@ -83,11 +83,11 @@ def _model_places(steps: Iterable[Step]) -> Iterator[bytes]:
 
 
 def _behind_links(folder: str) -> Iterator[bytes]:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            file = os.path.join(place, name)
-            if os.path.islink(file):
-                yield os.fsencode(os.path.realpath(file))
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = os.path.join(place, name)
+            if os.path.islink(path):
+                yield os.fsencode(os.path.realpath(path))
 
 
 def hub_cache(environ: Mapping[str, str]) -> str:

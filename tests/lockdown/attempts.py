@@ -27,7 +27,8 @@ def main(wish: dict[str, Any]) -> None:
         places = {key: tuple(os.fsencode(path) for path in reach.get(key, ())) for key in ("read", "write", "change")}
         kernel = Kernel(*wish["kernel"]) if "kernel" in wish else None
         ports = None if reach.get("ports", ()) is None else tuple(reach.get("ports", ()))
-        fallen = lockdown.fall(lockdown.Reach(**places, ports=ports, anywhere=reach.get("anywhere", False)), kernel)
+        flags = {key: reach.get(key, False) for key in ("anywhere", "attributes")}
+        fallen = lockdown.fall(lockdown.Reach(**places, ports=ports, **flags), kernel)
         told = {"force": fallen.force, "missing": fallen.missing}
     found = {name: _outcome(attempt) for name, attempt in _attempts(wish).items()}
     found |= {f"{name}, in a thread": _in_thread(_attempts(wish)[name]) for name in ("read a secret",)}
@@ -68,6 +69,10 @@ def _attempts(wish: dict[str, Any]) -> dict[str, Callable[[], object]]:
         "send a datagram": lambda: _datagram(wish["port"]),
         "connect to a Unix socket": lambda: _unix(wish["unix"]),
         "connect to an abstract socket": lambda: _unix("\0" + wish["abstract"]),
+        "change a source's mode": lambda: os.chmod(f"{source}/photo.jpg", 0o600),
+        "change a source's time": lambda: os.utime(f"{source}/photo.jpg", (1, 1)),
+        "change a source's attributes": lambda: os.setxattr(f"{source}/photo.jpg", "user.test", b"x"),
+        "change the mode of what it may not read": lambda: os.chmod(home, 0o755),
         "run a program": lambda: subprocess.run(["/bin/true"], check=True),
         "signal its parent": lambda: os.kill(os.getppid(), 0),
         "read its parent's environment": lambda: _read(f"/proc/{os.getppid()}/environ"),

@@ -74,11 +74,14 @@ def test_cpu_time_follows_from_the_work() -> None:
 
 
 PLAIN = {"PATH": "/bin", "HOME": "/home/u", "OMP_NUM_THREADS": "2", "INGESTD_HOME": "/x", "TOKENIZERS_PARALLELISM": "1"}
+PLAIN |= {"PWD": "/home/u", "OLDPWD": "/", "XDG_SESSION_PATH": "/s", "HTTP_PROXY": "http://proxy:3128"}
 SECRETS = {
     "INGESTD_ENDPOINT_KEY": "a", "INGESTD_QDRANT_KEY": "b", "HF_TOKEN": "c", "OPENAI_API_KEY": "d",
     "AWS_SECRET_ACCESS_KEY": "e", "AWS_ACCESS_KEY_ID": "f", "SSH_AUTH_SOCK": "/s", "PGPASSWORD": "g",
     "HTTPS_PROXY": "http://user:word@proxy:3128", "DATABASE_URL": "postgres://u:p@host/x", "github_token": "h",
     "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1/bus", "NOTIFY_SOCKET": "/run/n",
+    "MYSQL_PWD": "i", "SMTP_PASS": "j", "GITHUB_PAT": "k", "API_KEYS": "l", "MYAPIKEY": "m", "SENTRY_DSN": "n",
+    "STORAGE_CONNECTION_STRING": "o", "MIRROR": "https://token@host/x",
 }  # fmt: skip
 
 

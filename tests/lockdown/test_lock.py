@@ -43,6 +43,11 @@ LINES = (
     *("connect to a Unix socket", "connect to an abstract socket"),
 )
 
+ATTRIBUTES = (
+    *("change a source's mode", "change a source's time", "change a source's attributes"),
+    "change the mode of what it may not read",
+)
+
 OTHERS = ("run a program", "signal its parent", "read its parent's environment", "read its parent's memory")
 
 
@@ -115,7 +120,7 @@ def locked(places: Any) -> dict[str, Any]:
     return dict(places().tried({}))
 
 
-@pytest.mark.parametrize("attempt", [*MAY, *FILES, *LINES, *OTHERS])
+@pytest.mark.parametrize("attempt", [*MAY, *FILES, *ATTRIBUTES, *LINES, *OTHERS])
 def test_without_a_lock_everything_is_done(attempt: str, free: dict[str, str]) -> None:
     """What the lock refuses below, this user may do here."""
     assert free[attempt] == "done"
@@ -127,7 +132,7 @@ def test_what_the_work_needs_is_let_through(attempt: str, locked: dict[str, Any]
     assert locked["found"][attempt] == "done"
 
 
-@pytest.mark.parametrize("attempt", [*FILES, *LINES, *OTHERS])
+@pytest.mark.parametrize("attempt", [*FILES, *ATTRIBUTES, *LINES, *OTHERS])
 def test_all_else_is_refused(attempt: str, locked: dict[str, Any]) -> None:
     """Other files, any change of a source or a model, every connection, other programs and other processes."""
     assert locked["found"][attempt].startswith("PermissionError")
@@ -135,7 +140,7 @@ def test_all_else_is_refused(attempt: str, locked: dict[str, Any]) -> None:
 
 def test_every_attempt_has_its_verdict(locked: dict[str, Any]) -> None:
     """No attempt is made without being judged, and the lock says what holds."""
-    assert set(locked["found"]) == {*MAY, *FILES, *LINES, *OTHERS}
+    assert set(locked["found"]) == {*MAY, *FILES, *ATTRIBUTES, *LINES, *OTHERS}
     assert locked["told"]["missing"] == []
     assert {"no TCP", "no programs", "no core dumps", "no signals to others"} <= set(locked["told"]["force"])
 
@@ -146,7 +151,7 @@ def test_an_endpoints_worker_reaches_its_port_alone(places: Any) -> None:
     found = place.tried({"ports": [place.port]})["found"]
     assert found["connect by TCP"] == found["send a datagram"] == "done"
     refused = {name for name, outcome in found.items() if outcome.startswith("PermissionError")}
-    assert refused == {*FILES, *LINES, *OTHERS} - {"connect by TCP", "send a datagram"}
+    assert refused == {*FILES, *ATTRIBUTES, *LINES, *OTHERS} - {"connect by TCP", "send a datagram"}
 
 
 def test_a_probe_has_files_and_the_network_and_no_more(places: Any) -> None:
@@ -156,6 +161,13 @@ def test_a_probe_has_files_and_the_network_and_no_more(places: Any) -> None:
         *("connect to a Unix socket", "connect to an abstract socket")
     }
     assert all(found[name].startswith("PermissionError") for name in OTHERS if name != "read its parent's environment")
+
+
+def test_a_sink_may_dress_its_files(places: Any) -> None:
+    """A store's library copies files with their modes; that is let through where it is asked for, and to a probe."""
+    for reach in ({"attributes": True}, {"anywhere": True, "ports": None}):
+        found = places().tried(reach)["found"]
+        assert {found[name] for name in ATTRIBUTES} == {"done"}
 
 
 @pytest.mark.parametrize("abi", [1, 2, 3, 4, 5])

@@ -122,6 +122,27 @@ def test_links_that_lead_out_of_a_source_are_followed(tmp_path: Path) -> None:
         assert not defects(daemon)
 
 
+def test_a_source_of_links_alone_asks_one_walker_at_a_time(tmp_path: Path) -> None:
+    """A whole window is refused at once, and no process is started for each of its items."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for original in write_photos(tmp_path / "elsewhere", 40):
+        (source / original.name).symlink_to(original)
+    with Daemon(tmp_path / "home") as daemon:
+        daemon.ingest(source, wait=False, **META)
+        most = 0
+
+        def over() -> bool:
+            nonlocal most
+            most = max(most, len(daemon.children("walker")))
+            return bool(daemon.job()["status"] == "completed")
+
+        daemon.wait_for(over, 60)
+        assert most <= 2  # the walk itself may go on beside it
+        assert daemon.job()["counts"]["done"] == 40
+        assert len(events(daemon, "worker bounds widened")) == 1
+
+
 def test_children_are_told_no_secret_and_the_lock_is_shown(tmp_path: Path) -> None:
     """No key of the daemon's environment is in a child's; ``status`` and the log say what holds."""
     write_photos(tmp_path / "source", 400)

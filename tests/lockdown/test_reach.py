@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingestd.lockdown import DNS, Reach
+from ingestd.lockdown import DNS, Reach, system
 from ingestd.protocol.sink import SinkSetup
 from ingestd.protocol.walk import Credit, ResolveRoots, RootSpec, WalkerSetup
 from ingestd.protocol.work import EncodeSetup, Finish, Machine, Probe, Step, StepRequest, WorkerSetup
@@ -16,6 +17,7 @@ from ingestd.sinks.reach import reach as of_sink
 from ingestd.walker.__main__ import reach as of_walker
 from ingestd.worker.reach import hub_cache, reach as of_worker
 
+SHM = b"/state/ledger.db-shm"
 ENDPOINT = "openai:http://127.0.0.1:8123/v1#model"
 
 
@@ -41,8 +43,10 @@ def test_a_local_models_worker(machine: Machine, tmp_path: Path) -> None:
     (blobs / "abc").write_bytes(b"weights")
     (folder / "model.safetensors").symlink_to(blobs / "abc")
     (folder / "1_Pooling" / "config.json").symlink_to(blobs / "abc")
+    (tmp_path / "dense").mkdir()
+    (folder / "2_Dense").symlink_to(tmp_path / "dense")
     found = setup(machine, model="siglip2", folder=str(folder), max_tokens=64)
-    assert set(found.read) == {b"/photos", os.fsencode(folder), os.fsencode(blobs / "abc")}
+    assert set(found.read) == {b"/photos", *map(os.fsencode, (folder, blobs / "abc", tmp_path / "dense"))}
     assert found.write == (os.fsencode(machine.cache),)
     assert (found.ports, found.anywhere, found.change) == ((), False, ())
     assert found.cpu_s > setup(machine, model="builtin").cpu_s > 0
@@ -109,12 +113,12 @@ def test_a_walker() -> None:
 @pytest.mark.parametrize(
     ("kind", "place", "expected"),
     [
-        ("jsonl", "/out/photos.jsonl", Reach((b"/state",), (b"/out",), (b"/state/ledger.db-shm",))),
-        ("qdrant", "/state/sinks/u/q", Reach((b"/state",), (b"/state/sinks/u",), (b"/state/ledger.db-shm",))),
+        ("jsonl", "/out/photos.jsonl", Reach((b"/state",), (b"/out",), (SHM,), attributes=True)),
+        ("qdrant", "/state/sinks/u/q", Reach((b"/state",), (b"/state/sinks/u",), (SHM,), attributes=True)),
         (
             "qdrant-server",
             "http://127.0.0.1:6399",
-            Reach((b"/state", b"/key"), (), (b"/state/ledger.db-shm",), (6399, DNS)),
+            Reach((b"/state", b"/key"), (), (SHM,), (6399, DNS)),
         ),
     ],
 )
@@ -122,3 +126,12 @@ def test_a_sink(kind: str, place: str, expected: Reach, machine: Machine) -> Non
     """Reads the ledger; writes where it keeps its output, or speaks with its server, and nothing else."""
     found = of_sink(SinkSetup(1, "u", "job", "/state/ledger.db", kind, place, [], 0, "", 0, "", "/key"))
     assert found == expected
+
+
+def test_packages_beside_ours_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pip put us (``--user``, ``--target``) lies what we use as well; beside a checkout lies anything."""
+    monkeypatch.setattr(system, "__file__", str(tmp_path / "ingestd" / "lockdown" / "system.py"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    assert os.fsencode(tmp_path) not in {rule.path for rule in system.everybody()}
+    (tmp_path / "ingestd-0.1.0.dist-info").mkdir()
+    assert os.fsencode(tmp_path) in {rule.path for rule in system.everybody()}
