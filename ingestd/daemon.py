@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 from structlog.typing import FilteringBoundLogger
@@ -37,11 +37,13 @@ from ingestd.logs import Log, adopted, open_log
 from ingestd.paths import Places
 from ingestd.supervisor.run import Supervisor
 
+T = TypeVar("T")
+
 OPEN_S: Final = 5.0
 """Seconds for the first write. Taking back what a killed daemon had in flight may need more, a full disk never ends."""
 
 AGAIN_S: Final = 5.0
-"""Seconds until a ledger that a full disk kept shut is tried again, where a service manager has started the daemon."""
+"""Seconds until folders or a ledger that a full disk kept shut are tried again, where a service manager waits."""
 
 STATUS_S: Final = 3.0
 """Seconds between two looks at whether the line for ``systemctl status`` has changed."""
@@ -49,7 +51,7 @@ STATUS_S: Final = 3.0
 REPLIES_S: Final = 0.1
 """Seconds for the replies that say that it ends ("shutdown") to get out before the socket closes."""
 
-AT_START: Final = ("awake", "log_level", "read_group")
+AT_START: Final = ("awake", "lockdown", "log_level", "read_group")
 """Settings that a reload does not change: what they decide is made once."""
 
 
@@ -111,10 +113,11 @@ def prepare(places: Places) -> None:
 
 
 def _not_writable(operation: str, folder: Path, error: OSError) -> IngestError:
-    kind = Unavailable if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else Misconfigured
-    return kind(
+    passes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    way = "Free some space on its disk" if passes else "Give the daemon's user the right to write there"
+    return (Unavailable if passes else Misconfigured)(
         error.strerror or str(error), operation=operation, object=f"the folder {folder}",
-        remedy="Give the daemon's user the right to write there, or set INGESTD_HOME to another folder",
+        remedy=f"{way}, or set INGESTD_HOME to another folder",
     )  # fmt: skip
 
 
@@ -150,18 +153,19 @@ async def serve(
     ``patient``: a full disk is waited out instead; a service manager, which is told so, is always taken for patient.
     """
     settings = load()
-    prepare(places)
-    lock = take_lock(places)
+    patient = patient or notifier.heard
+    await _when_it_can(lambda: prepare(places), notifier, patient)
+    lock = await _when_it_can(lambda: take_lock(places), notifier, patient)
     try:
-        log = open_log(places.log_file, settings["log_level"], terminal)
-    except OSError as error:
+        log = await _when_it_can(lambda: _log(places, settings["log_level"], terminal), notifier, patient)
+    except IngestError:
         os.close(lock)
-        raise _not_writable("write the log into", places.log, error) from error
+        raise
     try:
         with adopted(log.logger):
-            ledger = await _open(places, log.logger, notifier, patient or notifier.heard)
+            ledger = await _open(places, log.logger, notifier, patient)
             try:
-                await _serve(places, settings, load, ledger, log, notifier, patient or notifier.heard)
+                await _serve(places, settings, load, ledger, log, notifier, patient)
             finally:
                 await anyio.to_thread.run_sync(ledger.close)
     except Exception as error:
@@ -171,22 +175,38 @@ async def serve(
         os.close(lock)
 
 
-async def _open(places: Places, log: FilteringBoundLogger, notifier: Notifier, patient: bool) -> Ledger:
-    """The ledger, opened; where somebody waits for it, as soon as the disk allows."""
-    notifier.status("opening the ledger")
+async def _when_it_can(
+    step: Callable[[], T], notifier: Notifier, patient: bool, log: FilteringBoundLogger | None = None
+) -> T:
+    """What ``step`` returns; where somebody waits for it, as soon as the disk allows.
+
+    A manager that restarts instead gives the daemon up within a minute: its limit of starts is for what dies young.
+    """
     while True:
         try:
-            ledger = Ledger(places.ledger, SystemClocks().wall_ms())
+            return step()
         except Unavailable as error:
             if not patient:
                 raise
-            log.warning("waiting for the ledger", why=error.sentence())
+            if log is not None:
+                log.warning("waiting for the ledger", why=error.sentence())
             notifier.status(f"waiting: {error.sentence()}")
             await anyio.sleep(AGAIN_S)
-        else:
-            for note in ledger.notes:
-                log.warning("ledger", note=note)
-            return ledger
+
+
+def _log(places: Places, level: str, terminal: bool) -> Log:
+    try:
+        return open_log(places.log_file, level, terminal)
+    except OSError as error:
+        raise _not_writable("write the log into", places.log, error) from error
+
+
+async def _open(places: Places, log: FilteringBoundLogger, notifier: Notifier, patient: bool) -> Ledger:
+    notifier.status("opening the ledger")
+    ledger = await _when_it_can(lambda: Ledger(places.ledger, SystemClocks().wall_ms()), notifier, patient, log)
+    for note in ledger.notes:
+        log.warning("ledger", note=note)
+    return ledger
 
 
 async def _serve(
@@ -251,7 +271,7 @@ class _Conduct:
     ) -> None:
         self._supervisor, self._load, self._socket, self._log, self._notifier = supervisor, load, socket, log, notifier
         self._verbs = Verbs(supervisor, supervisor.settings, self._stop)
-        self._stopping = False
+        self._ready = self._stopping = False
 
     async def run(self) -> None:
         """Until ``_stop`` is through, or something fails."""
@@ -266,7 +286,9 @@ class _Conduct:
             tasks.start_soon(server.serve, door)
             if self._notifier.heard:
                 await _answers(self._socket)
-                self._notifier.ready()
+                if not self._stopping:
+                    self._ready = True
+                    self._notifier.ready()
                 tasks.start_soon(self._tell)
                 tasks.start_soon(beat, self._notifier, supervisor.settled, self._pulse)
         door.close()
@@ -290,7 +312,8 @@ class _Conduct:
 
     def _reload(self) -> None:
         """A log file begun anew, the configuration read again; one with a mistake in it changes nothing."""
-        self._notifier.reloading()
+        if self._ready:
+            self._notifier.reloading()
         self._log.reopen()
         before = self._supervisor.settings
         try:
@@ -302,7 +325,7 @@ class _Conduct:
             changed = [key for key in settings.values if settings[key] != before[key]]
             now, later = [k for k in changed if k not in AT_START], [k for k in changed if k in AT_START]
             self._log.logger.info("reloaded", changed=now, at_the_next_start=later)
-        if not self._stopping:
+        if self._ready and not self._stopping:
             self._notifier.ready()
 
     async def _tell(self) -> None:

@@ -2,8 +2,9 @@
 
 The folder is this user's alone until everything in it is right, so no moment is open to others and the process-wide
 umask, which the ledger's thread shares, is left alone. Everything is done relative to the folder's descriptor: a folder
-that is put in its place meanwhile is noticed, not used. A lock on that descriptor says that a daemon lives here; the
-kernel frees it when the daemon ends, however it ends.
+that is put in its place meanwhile is noticed, not used. A lock on a file beside the socket says that a daemon lives
+here; the kernel frees it when the daemon ends, however it ends. It is a file of this user alone: whoever can open a
+file can lock it, so a lock on the folder itself would let a reader keep the next daemon from starting.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Door:
         self.path = path
         self.group = group
         self.readers = _group_id(group)
-        self._folder = -1
+        self._folder = self._held = -1
         self._ours: tuple[int, int] | None = None
         self.sock: socket.socket | None = None
 
@@ -63,22 +64,46 @@ class Door:
             os.unlink(self.path)
         if self.sock is not None:
             self.sock.close()
+        if self._holds():
+            os.unlink(self._lock_name, dir_fd=self._folder)
         self._release()
 
     def _release(self) -> None:
         self._ours = None
-        if self._folder >= 0:
-            os.close(self._folder)
-            self._folder = -1
+        for descriptor in (self._folder, self._held):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._folder = self._held = -1
+
+    @property
+    def _lock_name(self) -> str:
+        return f"{self.path.name}.lock"
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(
-                "another ingestd listens there, with its state elsewhere", operation="listen on", object=str(self.path),
-                remedy="Give each daemon an INGESTD_HOME of its own, or end the other one: ingestctl shutdown",
-            ) from None  # fmt: skip
+        while not self._holds():  # one that ends takes its lock's file away: what was locked then is nobody's lock
+            if self._held >= 0:
+                os.close(self._held)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                self._held = os.open(self._lock_name, flags, 0o600, dir_fd=self._folder)
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyRunning(
+                    "another ingestd listens there, with its state elsewhere",
+                    operation="listen on", object=str(self.path),
+                    remedy="Give each daemon an INGESTD_HOME of its own, or end the other one: ingestctl shutdown",
+                ) from None  # fmt: skip
+            except OSError as error:
+                raise _cannot(
+                    error.strerror or str(error), self.path, f"Check that its folder may be written, {_HOME}"
+                ) from error
+
+    def _holds(self) -> bool:
+        """Whether the file that was locked is the one that the next daemon will look at."""
+        if self._held < 0:
+            return False
+        info = os.fstat(self._held)
+        return _identity(self._lock_name, self._folder) == (info.st_dev, info.st_ino)
 
     def _bind(self) -> socket.socket:
         name, here = self.path.name, self._folder
@@ -228,7 +253,7 @@ def _check_reachable(folder: Path, group: str, readers: int) -> None:
 
 
 def _clear(path: Path, folder: int) -> None:
-    """Remove a stale socket: the folder's lock is held, so no daemon answers on it. Anything else is not ours."""
+    """Remove a stale socket: the place's lock is held, so no daemon answers on it. Anything else is not ours."""
     try:
         info = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

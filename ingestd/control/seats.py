@@ -21,6 +21,9 @@ SLOW_MAX: Final = rpc.MAX_CLIENTS // 2
 """Requests of the other verbs that may be under way at a time. They wait for children or for long queries, and are not
 cut off halfway: their seats are not to be had, and whoever asks ``status`` needs one."""
 
+READERS_SLOW_MAX: Final = SLOW_MAX // 2
+"""Of those, the reading group's together: a loop of its searches must not keep the owner from ``stop``."""
+
 
 class Seated(Protocol):
     """What the rule looks at; see ``Connection``."""
@@ -41,9 +44,12 @@ def _is_slow(verb: str | None) -> bool:
     return verb is not None and verb not in QUICK and verb not in LASTING
 
 
-def too_many(seats: Iterable[Seated], verb: str) -> bool:
-    """Whether another request of this verb would be one more than there may be under way."""
-    return _is_slow(verb) and sum(_is_slow(seat.verb) for seat in seats) >= SLOW_MAX
+def too_many(seats: Iterable[Seated], verb: str, rights: Rights) -> bool:
+    """Whether another request of this verb, by one with these rights, would be one more than may be under way."""
+    if not _is_slow(verb):
+        return False
+    slow = [seat.rights for seat in seats if _is_slow(seat.verb)]
+    return len(slow) >= SLOW_MAX or (rights is Rights.READ and slow.count(Rights.READ) >= READERS_SLOW_MAX)
 
 
 def is_full(seats: Collection[Seated], newcomer: Rights) -> bool:

@@ -189,7 +189,7 @@ class Server:
             params = msgspec.json.decode(request.params, type=c.VERBS[verb][0])
             if (refused := peer.refusal(verb, params, connection.rights)) is not None:
                 raise refused
-            if seats.too_many(self._seats.values(), verb):
+            if seats.too_many(self._seats.values(), verb, connection.rights):
                 raise _busy()
             connection.verb = verb
             self._busy.set()

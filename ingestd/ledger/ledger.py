@@ -113,8 +113,10 @@ def _migrate(db: sqlite3.Connection, version: int) -> None:
 class _Lane(ABC):
     """A thread with a queue of functions for one connection."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, db: sqlite3.Connection) -> None:
         self.condition = threading.Condition()
+        self.db = db
+        db.set_progress_handler(self._gets_on, PULSE_STEPS)
         self.waiting: deque[tuple[Change[Any], asyncio.Future[Any]]] = deque()
         self.pulses: deque[asyncio.Future[Any]] = deque()
         self.closed = False
@@ -139,6 +141,10 @@ class _Lane(ABC):
         """Answer who asked for a sign of life; called in the thread, wherever it gets on."""
         while self.pulses:
             _answer(self.pulses.popleft(), None, None)
+
+    def _gets_on(self) -> int:
+        self.show_life()
+        return 0  # anything else would end the statement
 
     @abstractmethod
     def run_group(self, group: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
@@ -197,14 +203,8 @@ def _answer(future: asyncio.Future[Any], value: Any, error: BaseException | None
 
 class _Writer(_Lane):
     def __init__(self, db: sqlite3.Connection) -> None:
-        super().__init__("ledger-writer")
-        self.db = db
+        super().__init__("ledger-writer", db)
         self.trouble = ""
-        db.set_progress_handler(self._gets_on, PULSE_STEPS)
-
-    def _gets_on(self) -> int:
-        self.show_life()
-        return 0  # anything else would end the statement
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next attempt. A full disk is a wait, not a wedge: signs of life are given all the while."""
@@ -261,8 +261,7 @@ class _Writer(_Lane):
 
 class _Reader(_Lane):
     def __init__(self, name: str, path: Path) -> None:
-        super().__init__(name)
-        self.db = open_reader(path)
+        super().__init__(name, open_reader(path))
 
     def run_group(self, group: list[tuple[Change[Any], asyncio.Future[Any]]]) -> None:
         for change, future in group:
@@ -303,9 +302,11 @@ class Ledger:
         """
         return self._writer.submit(change)
 
-    def pulse(self) -> asyncio.Future[None]:
-        """Resolves when the writing thread has shown that it gets on, or that it waits for a disk: it is no wedge."""
-        return self._writer.pulse()
+    def pulse(self) -> asyncio.Future[Any]:
+        """Resolves when the threads that write and that answer ``status`` have shown that they get on, or that they
+        wait for a disk, which is no wedge. The third one's queries may take as long as the ledger is large.
+        """
+        return asyncio.gather(self._writer.pulse(), self._quick.pulse())
 
     def read(self, query: Change[T]) -> asyncio.Future[T]:
         """Run a query of a few rows, read-only."""

@@ -111,7 +111,10 @@ class Supervisor:
             return [row.id for row in jobs.rows(db)]
 
         for job_id in await self.ledger.read(read):
-            await self.keep_job_file(job_id)
+            try:
+                await self.keep_job_file(job_id)
+            except OSError as error:  # a full disk: the job is in the ledger, and its file is written when it changes
+                self.log.warning("job file not written", cause=error.strerror or str(error))
             await self.know(job_id)
 
     async def know(self, job_id: int) -> None:

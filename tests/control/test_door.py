@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import grp
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -155,8 +157,7 @@ def test_a_place_that_went_is_taken_anew(door: Door, run: Path) -> None:
     """A logout removes the runtime folder and all that is in it; the next login brings it back, empty."""
     assert door.sock is not None
     old = door.sock
-    (run / "s.sock").unlink()
-    run.rmdir()
+    shutil.rmtree(run)
     assert not door.in_place()
     door.open()
     old.close()
@@ -199,6 +200,33 @@ def test_a_reading_group_may_pass_and_connect(run: Path) -> None:
     door.open()
     assert (mode(run), mode(run / "s.sock")) == (0o700, 0o600)
     door.close()
+    assert not list(run.iterdir())
+
+
+@pytest.mark.usefixtures("open_path")
+@needs_root
+def test_a_reader_cannot_keep_the_next_daemon_out(run: Path) -> None:
+    """Whoever can open a file can lock it: nothing that the group can open decides whether a daemon may listen."""
+    door = Door(run / "s.sock", own_group())
+    door.open()
+    groups = os.getgroups()
+    os.setgroups([os.getgid()])
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        held = os.open(run, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in os.listdir(run):
+            if name != "s.sock":  # which nobody can open, so nobody can lock
+                with pytest.raises(PermissionError):
+                    os.open(run / name, os.O_RDONLY)
+    finally:
+        os.setresuid(0, 0, 0)
+        os.setgroups(groups)
+    door.close()
+    door.open()
+    assert door.in_place()
+    door.close()
+    os.close(held)
 
 
 def test_an_unknown_group_is_refused(run: Path) -> None:

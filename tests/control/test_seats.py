@@ -78,9 +78,20 @@ def test_readers_leave_seats_for_the_owner() -> None:
 def test_slow_requests_leave_seats_for_quick_ones() -> None:
     """So many searches and starts, and no more: ``status`` is never refused, nor is who waits."""
     slow = [Seat(n, pending=True, verb="start") for n in range(SLOW_MAX)]
-    assert too_many(slow, "search")
-    assert not too_many(slow[1:], "search")
-    assert not any(too_many(slow, verb) for verb in QUICK | LASTING)
+    assert too_many(slow, "search", Rights.ALL)
+    assert not too_many(slow[1:], "search", Rights.ALL)
+    assert not any(too_many(slow, verb, Rights.ALL) for verb in QUICK | LASTING)
+
+
+def test_readers_leave_room_for_the_owners_slow_requests() -> None:
+    """A reader that searches in a loop, on as many connections as it is given, keeps nobody from ``stop``."""
+    slow: list[Seat] = []
+    while len(slow) < READERS_MAX and not too_many(slow, "search", Rights.READ):
+        slow.append(Seat(len(slow), Rights.READ, pending=True, verb="search"))
+    assert slow
+    assert not too_many(slow, "stop", Rights.ALL)
+    slow += [Seat(n, pending=True, verb="start") for n in range(SLOW_MAX - len(slow))]
+    assert too_many(slow, "search", Rights.READ)
 
 
 def test_the_named_verbs_exist() -> None:

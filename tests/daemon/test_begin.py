@@ -151,3 +151,17 @@ def test_oneshot_config(tmp_path: Path) -> None:
     code, reply = oneshot(tmp_path, "config", {"INGESTD_WORKERS": "x"})
     assert code == 2
     assert reply["error"]["data"]["exit"] == 2  # type: ignore[index]
+
+
+def test_a_job_file_that_cannot_be_written_keeps_no_daemon_from_beginning(tmp_path: Path) -> None:
+    """On a full disk, say: the job is in the ledger, and goes on; an exit would be one restart after the other."""
+    write_photos(tmp_path / "photos", 2)
+    with Daemon(tmp_path / "home") as daemon:
+        daemon.call("start", sources=[str(tmp_path / "photos")], **META)
+        daemon.call("wait")
+    (file,) = (tmp_path / "home" / "state" / "jobs").iterdir()
+    file.unlink()
+    file.with_suffix(".new").mkdir()
+    with Daemon(tmp_path / "home") as daemon:
+        assert daemon.job()["counts"]["done"] == 2
+        assert "job file not written" in (tmp_path / "home" / "log" / "ingestd.log").read_text()

@@ -41,8 +41,12 @@ def test_an_idle_thread_answers(tmp_path: Path) -> None:
     with_ledger(tmp_path, main)
 
 
-def test_one_that_stands_does_not(tmp_path: Path) -> None:
-    """A change that never comes back gives no sign, whoever asks; when it does come back, all are answered."""
+@pytest.mark.parametrize("lane", ["write", "read"])
+def test_one_that_stands_does_not(tmp_path: Path, lane: str) -> None:
+    """A change that never comes back gives no sign, whoever asks; when it does come back, all are answered.
+
+    Nor does a query that ``status`` waits behind.
+    """
 
     async def main(ledger: Ledger) -> None:
         entered, gate = threading.Event(), threading.Event()
@@ -51,7 +55,7 @@ def test_one_that_stands_does_not(tmp_path: Path) -> None:
             entered.set()
             gate.wait(30)
 
-        future = ledger.write(stands)
+        future = getattr(ledger, lane)(stands)
         await asyncio.to_thread(entered.wait, 30)
         pulses = [ledger.pulse(), ledger.pulse()]
         done, _ = await asyncio.wait(pulses, timeout=0.3)

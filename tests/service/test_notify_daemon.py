@@ -110,10 +110,10 @@ def test_a_reload_reads_the_configuration_again(daemon: Managed) -> None:
         daemon.wait_for(lambda: len(daemon.messages("READY")) > before)
         return daemon.log()[-1]
 
-    config.write_text('batch_size = 17\nlog_level = "debug"\n')
-    assert '"changed":["batch_size"],"at_the_next_start":["log_level"]' in reloaded().replace(", ", ",").replace(
-        '": ', '":'
-    )
+    config.write_text('batch_size = 17\nlog_level = "debug"\nlockdown = "no"\n')
+    assert '"changed":["batch_size"],"at_the_next_start":["lockdown","log_level"]' in reloaded().replace(
+        ", ", ","
+    ).replace('": ', '":')
     config.write_text("batch_size = 0\n")
     assert "batch_size is '0'" in reloaded()
     (stamp, _) = daemon.messages("MONOTONIC_USEC")
@@ -122,6 +122,36 @@ def test_a_reload_reads_the_configuration_again(daemon: Managed) -> None:
     assert rows["batch_size"] == "17"
     config.unlink()
     reloaded()
+
+
+@pytest.mark.parametrize(("number", "ready"), [(signal.SIGTERM, 0), (signal.SIGHUP, 1)])
+def test_a_signal_before_it_is_ready(folder: Path, number: signal.Signals, ready: int) -> None:
+    """Told to stop while it looks whether its socket answers, it is not ready any more; a reload makes it no sooner."""
+
+    class Early(Managed):
+        """With the signal in the middle of that look."""
+
+        def code(self) -> str:
+            lines = [
+                "import os, anyio, ingestd.daemon as d",
+                "answers = d._answers",
+                "async def late(socket):",
+                f"    os.kill(os.getpid(), {int(number)})",
+                "    await anyio.sleep(0.03)",
+                "    await answers(socket)",
+                "d._answers = late",
+            ]
+            return "\n".join([*lines, super().code()])
+
+    daemon = Early(folder / f"early-{number.name}")
+    try:
+        daemon.begin()
+        last = "ended" if number == signal.SIGTERM else "idle: no job yet"
+        daemon.wait_for(lambda: last in daemon.messages("STATUS"))
+        assert len(daemon.messages("READY")) == ready
+        assert daemon.messages("RELOADING") == []
+    finally:
+        daemon.close()
 
 
 def test_a_clean_stop(folder: Path, photos: Path) -> None:
@@ -141,6 +171,38 @@ def test_a_clean_stop(folder: Path, photos: Path) -> None:
         daemon.start()
         assert daemon.call("wait")["job"]["counts"]["done"] == PHOTOS
         assert daemon.query("SELECT sum(deaths) FROM item") == [(0,)], "released, not taken for victims"
+
+
+def test_a_disk_too_full_for_its_folders_is_waited_out(folder: Path) -> None:
+    """The very first start on a full disk: its folders, its lock and its log wait like the ledger. An exit would be
+    ten restarts within half a minute, and then the manager has given up."""
+
+    class Crowded(Managed):
+        """The first try of each step meets a full disk."""
+
+        def code(self) -> str:
+            lines = [
+                "import errno, ingestd.daemon as d",
+                "def crowded(step, tried=[]):",
+                "    def tries(*args):",
+                "        if step not in tried:",
+                "            tried.append(step)",
+                "            raise d._not_writable('write', args[0].state, OSError(errno.ENOSPC, step.__name__))",
+                "        return step(*args)",
+                "    return tries",
+                "d.prepare, d.take_lock, d._log = map(crowded, (d.prepare, d.take_lock, d._log))",
+            ]
+            return "\n".join([*lines, super().code()])
+
+    daemon = Crowded(folder / "crowded", constants={"ingestd.daemon.AGAIN_S": 0.05})
+    try:
+        daemon.begin()
+        daemon.wait_for(lambda: bool(daemon.messages("READY")))
+        waits = [told for told in daemon.messages("STATUS") if told.startswith("waiting: ")]
+        assert len(waits) == 3
+        assert all("Free some space" in told for told in waits)
+    finally:
+        daemon.close()
 
 
 @pytest.mark.skipif(not shutil.which("prlimit"), reason="NOT TESTED: a full disk at the start needs prlimit")

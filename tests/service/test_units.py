@@ -92,6 +92,7 @@ def test_the_drop_in_and_the_rule_are_of_one_user() -> None:
         "Environment": ['"INGESTD_HOME=/srv/in gest"'],
         "ReadWritePaths": ['"-/srv/in gest" -/home/ada/.cache'],
     }
+    assert parsed(text)["Unit"] == {"RequiresMountsFor": ['"/srv/in gest" /home/ada/.cache']}
     rule = templates.polkit_rule('a"da')
     assert re.findall(r"subject\.\w+ != (.*?)\)", rule) == [r'"a\"da"', r'"ingestd@a\"da.service"']
     actions = re.findall(r'"org\.freedesktop\.login1\.([\w-]+)"', rule)

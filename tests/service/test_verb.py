@@ -15,6 +15,7 @@ import pytest
 from ingestctl import place, rpc
 from ingestctl.service import choose, environment, files, launchd
 from ingestctl.service.launchd import Launchd
+from ingestctl.service.systemd import Systemd
 from ingestctl.verbs import service as verb
 
 from tests.ctl.ctlkit import FakeDaemon, Home, home as _home
@@ -197,6 +198,7 @@ def mac(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedLaunchd]:
     monkeypatch.setenv("HOME", str(home.folder))
     monkeypatch.setenv("INGESTD_HOME", str(home.folder))
     monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(rpc, "_owner", lambda _: os.getuid())  # asked of this kernel, with a Mac's numbers
     monkeypatch.setattr(launchd, "run_launchctl", played)
     monkeypatch.setattr(Launchd.__init__, "__defaults__", (played,))
     monkeypatch.setattr(environment, "trial", lambda *_: None)
@@ -289,6 +291,47 @@ def test_start_uses_the_agent_of_its_own_home(mac: PlayedLaunchd, monkeypatch: p
     assert choose.installed() is not None
     monkeypatch.setenv("INGESTD_HOME", "/srv/trial")
     assert choose.installed() is None
+
+
+def test_a_service_stays_with_its_folder(mac: PlayedLaunchd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed again from a shell with another INGESTD_HOME, it would leave the jobs of the first one to nobody."""
+    perform("install")
+    first, text = mac.daemon, Path(Launchd().unit_file).read_text()
+    with monkeypatch.context() as shell:
+        shell.delenv("INGESTD_HOME")
+        with pytest.raises(rpc.Failure, match="another INGESTD_HOME") as caught:
+            perform("install")
+    assert "service uninstall" in caught.value.remedy
+    assert (mac.daemon, Path(Launchd().unit_file).read_text()) == (first, text)
+    Path(Launchd().unit_file).write_text("damaged")
+    assert perform("install") == 0, "what says nothing any more is renewed"
+    assert Path(Launchd().unit_file).read_text() == text
+
+
+def test_a_unit_knows_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same under systemd: by what its file says."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("INGESTD_HOME", str(tmp_path / "a b"))
+    unit = Systemd()
+    assert not unit.same_home()
+    files.write(unit.unit_file, unit.files()[unit.unit_file])
+    assert unit.same_home()
+    monkeypatch.setenv("INGESTD_HOME", str(tmp_path / "other"))
+    assert not unit.same_home()
+    monkeypatch.delenv("INGESTD_HOME")
+    assert not unit.same_home()
+
+
+@pytest.mark.parametrize("action", ["install", "uninstall"])
+def test_a_service_is_about_ones_own_daemon(
+    mac: PlayedLaunchd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, action: str
+) -> None:
+    """With INGESTD_SOCKET, what is handed over or looked at would be the daemon that it names: nothing is done."""
+    monkeypatch.setenv("INGESTD_SOCKET", str(tmp_path / "theirs.sock"))
+    with pytest.raises(rpc.Failure, match="one's own") as caught:
+        perform(action)
+    assert "env -u INGESTD_SOCKET" in caught.value.remedy
+    assert mac.calls == []
 
 
 def test_files_are_whole_or_not_there(tmp_path: Path) -> None:

@@ -57,9 +57,13 @@ class Launchd:
     def same_home(self) -> bool:
         """Whether it is about this environment's ``INGESTD_HOME``."""
         import plistlib
+        from xml.parsers.expat import ExpatError
 
-        with open(self.unit_file, "rb") as file:
-            there = plistlib.load(file).get("EnvironmentVariables", {}).get("INGESTD_HOME")
+        try:
+            with open(self.unit_file, "rb") as file:
+                there = plistlib.load(file).get("EnvironmentVariables", {}).get("INGESTD_HOME")
+        except (ValueError, ExpatError):
+            return True  # no property list any more: to install again mends it
         return bool(there == environment.kept().get("INGESTD_HOME"))
 
     def check(self) -> None:

@@ -86,6 +86,11 @@ class Systemd:
         """Whether its files are there, of this version or of another."""
         return os.path.exists(self.unit_file if self.account is None else self._drop_in)
 
+    def same_home(self) -> bool:
+        """Whether what is installed is about this environment's ``INGESTD_HOME``."""
+        text = files.read(self.unit_file if self.account is None else self._drop_in)
+        return text is not None and same_home(text)
+
     # ----------------------------------------------------------------------------------------------- what is performed
 
     def check(self) -> None:
@@ -159,7 +164,9 @@ class Systemd:
         done = self._systemctl("restart" if restart else "start", "--no-block", self.unit, check=False)
         if done.returncode:
             words = (done.stderr.strip().splitlines() or ["systemctl refused"])[0]
-            raise self._cannot(words, f"sudo systemctl start {self.unit}", "start")
+            way = "log in as that user, then: " if self.account is None else "sudo "
+            scope = "--user " if self.account is None else ""
+            raise self._cannot(words, f"{way}systemctl {scope}start {self.unit}", "start")
         deadline = time.monotonic() + seconds
         while True:
             now = self.show()
@@ -255,14 +262,12 @@ class Systemd:
 def mine() -> Systemd | None:
     """The service that is installed for this user and for this ``INGESTD_HOME``, if one is."""
     user = Systemd()
-    text = files.read(user.unit_file) if user.installed() else None
-    if text is not None:
-        return user if same_home(text) else None
+    if user.installed():
+        return user if user.same_home() else None
     if not os.path.exists(f"{UNITS}/ingestd@.service"):
         return None
     system = Systemd(_account(os.getuid()))
-    text = files.read(system._drop_in) if system.installed() else None
-    return system if text is not None and same_home(text) else None
+    return system if system.installed() and system.same_home() else None
 
 
 def same_home(text: str) -> bool:

@@ -31,7 +31,8 @@ def system_drop_in(environment: Mapping[str, str], writable: list[str]) -> str:
     """What the template does not know of one user: environment, and the folders that may be written."""
     # Without the minus, a folder that is not there yet would keep the service from starting, in the kernel's words.
     paths = " ".join([word(f"-{path}") for path in writable])
-    return _filled("ingestd@USER.conf", ENVIRONMENT=_assignments(environment), WRITABLE=paths)
+    mounts = " ".join([word(path) for path in writable])
+    return _filled("ingestd@USER.conf", ENVIRONMENT=_assignments(environment), WRITABLE=paths, MOUNTS=mounts)
 
 
 def polkit_rule(user: str) -> str:

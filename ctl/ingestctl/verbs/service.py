@@ -68,6 +68,12 @@ def service(args: argparse.Namespace) -> int:
             "a service of the system needs no lingering user", operation="use", object="--linger with --system",
             remedy="leave --linger out",
         )  # fmt: skip
+    if args.action in ("install", "uninstall") and place.chosen():
+        raise rpc.usage(
+            "it names somebody's daemon, and a service is about one's own", operation=args.action,
+            object="a service while INGESTD_SOCKET is set",
+            remedy=f"env -u INGESTD_SOCKET ingestctl service {args.action}",
+        )  # fmt: skip
     found = choose(system=args.system, user=args.account)
     if args.action in ("status", "logs") and not (args.user or args.system):
         found = installed() or found  # whichever of the two it is
@@ -89,6 +95,13 @@ def _install(found: Service, args: argparse.Namespace) -> int:
         return rpc.EXIT_OK
     found.check()
     found.check_alone()
+    if found.installed() and not found.same_home():
+        raise rpc.Failure(
+            "it is there for another INGESTD_HOME, whose jobs would stand still from then on",
+            operation="install", object=found.name,
+            remedy="set INGESTD_HOME as it was then, or take that service away first: ingestctl service uninstall"
+            + (f" --system --for {found.account.pw_name}" if found.account is not None else ""),
+        )  # fmt: skip
     if left := environment.settings_left_out():
         print(f"Note: {', '.join(left)} hold in this shell alone; the service has {place.config()}", file=sys.stderr)
     found.prepare()
