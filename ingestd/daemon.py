@@ -70,6 +70,7 @@ def begin(places: Places, load: Callable[[], Settings], *, terminal: bool, launc
 
 def _begin(places: Places, load: Callable[[], Settings], notifier: Notifier, terminal: bool, launchd: bool) -> int:
     notifier.status("starting")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes before there is anything to reload
     try:
         anyio.run(partial(serve, places, load, notifier, terminal=terminal, patient=launchd), backend="asyncio")
     except Exception as error:

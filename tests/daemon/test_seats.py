@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import shutil
 import socket
 import subprocess
@@ -142,6 +143,7 @@ def test_replies_that_nobody_takes_are_bounded_together(tmp_path: Path) -> None:
         deaf = [Wire(daemon) for _ in range(12)]
         for wire in deaf:  # each leaves what the kernel does not hold of 250 KB with the daemon
             wire.sock.sendall(b'{"id":1,"method":"failed","params":{"job":"kept"}}\n' * 3)
+            assert select.select([wire.sock], [], [], 60)[0], "in this order, the first has owed longest"
         with Wire(daemon) as reading:
             for _ in range(3):
                 assert len(reading.reply("failed", job="kept")["result"]["rows"]) == 500
