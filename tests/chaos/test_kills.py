@@ -1,7 +1,7 @@
 """kill -9 at a random moment: nothing is lost, nothing is done twice, nobody is left over.
 
-``make test`` kills each target in three jobs, and in one with models; ``INGESTD_CHAOS=50`` (``make chaos``) in fifty, and
-in five with models. The seed is printed.
+``make test`` kills each target in three jobs, and in one with models; ``INGESTD_CHAOS=50`` (``make chaos``) in fifty,
+and in five with models. The seed is printed.
 """
 
 from __future__ import annotations
