@@ -15,6 +15,7 @@ import msgspec
 from ingestd.protocol.pathtext import PathB64
 from ingestd.protocol.status import (
     Counts as Counts,
+    DaemonStatus as DaemonStatus,
     DiskEstimate as DiskEstimate,
     Eta as Eta,
     JobChange as JobChange,
@@ -99,25 +100,6 @@ class StartReply(Reply):
 
 class Status(Params):
     job: str | None = None
-
-
-class DaemonStatus(Reply):
-    """``trouble``: why nothing can be stored at present (a full disk, say), or empty.
-
-    ``power``: whether the machine is kept awake; None where no daemon runs. ``log_dropped``: log lines that are lost
-    because the log's disk, journal or terminal stood still.
-    """
-
-    pid: int
-    version: str
-    started: float
-    home: str
-    log: str
-    ledger_bytes: int
-    memory_bytes: int
-    trouble: str = ""
-    power: PowerStatus | None = None
-    log_dropped: int = 0
 
 
 class StatusReply(Reply):

@@ -165,3 +165,22 @@ class JobChange(Reply):
     uuid: str
     status: str
     changed: bool
+
+
+class DaemonStatus(Reply):
+    """``trouble``: why nothing can be stored at present (a full disk, say), or empty.
+
+    ``power``: whether the machine is kept awake; None where no daemon runs. ``log_dropped``: log lines that are lost
+    because the log's disk, journal or terminal stood still.
+    """
+
+    pid: int
+    version: str
+    started: float
+    home: str
+    log: str
+    ledger_bytes: int
+    memory_bytes: int
+    trouble: str = ""
+    power: PowerStatus | None = None
+    log_dropped: int = 0
