@@ -11,10 +11,11 @@ import pytest
 # A suite begun in the background inherits an ignored SIGINT, and so would every client that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Side by side, torch gets one thread, here and in the workers that tests start: its threads wait for each other in a
-# busy loop, which costs several times the work when more of them run than there are cores.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"
+# Side by side, each process of the suite keeps to a core of its own, and so do the workers that it starts: torch's
+# threads wait for each other in a busy loop, which costs several times the work when two suites share the cores.
+if (name := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(name.removeprefix("gw")) % len(cores)]})
 
 # An example that took long took it from another test: machines are shared.
 hypothesis.settings.register_profile("suite", deadline=None)

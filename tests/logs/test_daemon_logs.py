@@ -131,15 +131,15 @@ def test_the_journal_gets_the_fields(journal: JournalSocket, tmp_path: Path) -> 
 def test_a_terminal_that_is_stopped_stops_nobody(tmp_path: Path) -> None:
     """Ctrl-S in the daemon's terminal: the job ends, ``status`` answers and counts what the terminal misses, the file
     has every line; once the terminal flows it tells the number."""
-    photos = bad_photos(tmp_path / "photos", 150)
-    with WatchedDaemon(tmp_path / "home", {"ingestd.logs.drain.MAX_LINES": 30}) as daemon:
+    photos = bad_photos(tmp_path / "photos", 300)
+    with WatchedDaemon(tmp_path / "home", {"ingestd.logs.drain.MAX_LINES": 100}) as daemon:
         job = daemon.ingest(photos, **META, sinks=["jsonl"])
-        assert (job["status"], job["counts"]["failed"]) == ("completed", 150)
+        assert (job["status"], job["counts"]["failed"]) == ("completed", 300)
         began = time.monotonic()
         dropped = daemon.call("status")["daemon"]["log_dropped"]
         assert time.monotonic() - began < 5
-        assert dropped > 30
-        daemon.wait_for(lambda: sum(entry["event"] == "item failed" for entry in entries(daemon.log())) == 150)
+        assert dropped > 100
+        daemon.wait_for(lambda: sum(entry["event"] == "item failed" for entry in entries(daemon.log())) == 300)
         shown = daemon.read("log lines dropped")
         assert "\x1b[33mwarning" in shown
         daemon.call("shutdown")
