@@ -80,6 +80,7 @@ def test_it_holds_what_is_needed_and_nothing_generic(wheel: Path) -> None:
         "ingestd/ledger/queries.sql",
         "ingestd/ledger/schema.sql",
         "ingestd/worker/models/imagenet_labels.txt",
+        "ingestd/worker/models/imagenet_labels.f32",
         "ingestctl/main.py",
     } <= set(names)
     packed = {name for name in names if not name.endswith("/") and ".dist-info/" not in name}

