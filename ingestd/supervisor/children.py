@@ -39,14 +39,24 @@ MAX_LINES: Final = 500
 MAX_LINE: Final = 4_000
 """Bytes of one line of a child's output in the log; the rest of a longer one is dropped."""
 
+ABANDON_S: Final = 5.0
+"""Seconds after SIGKILL until a child is given up: the kernel holds it, in a call to a disk or share that is gone."""
+
+MOST_ABANDONED: Final = 2
+"""Children of one job that may hang in the kernel at a time. While so many do, it gets no other one."""
+
 
 @dataclass(slots=True)
 class Ending:
-    """How a child ended. ``code`` is negative for a signal; ``fatal`` is what it said of itself, if anything."""
+    """How a child ended. ``code`` is negative for a signal; ``fatal`` is what it said of itself, if anything.
+
+    ``abandoned``: it has not; SIGKILL did not end it, and nobody waits for it any longer.
+    """
 
     code: int
     fatal: Fatal | None
     last_lines: list[str]
+    abandoned: bool = False
 
     @property
     def clean(self) -> bool:
@@ -54,6 +64,8 @@ class Ending:
 
     def cause(self) -> str:
         """One sentence for people: its own words, the signal, or its last line."""
+        if self.abandoned:
+            return "it hangs in the kernel and cannot be ended: a disk or share that it reads does not answer"
         if self.fatal is not None:
             return f"cannot {self.fatal.operation} {self.fatal.object}: {self.fatal.message}. {self.fatal.remedy}"
         if self.code < 0:
@@ -75,7 +87,7 @@ class Child:
     pid: int | None = None
     fatal: Fatal | None = None
     ending: Ending | None = None
-    kill_asked: bool = False
+    kill_asked: anyio.Event = field(default_factory=anyio.Event)
     lines: int = 0
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     about: dict[str, object] = field(default_factory=dict)
@@ -94,7 +106,7 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL to its whole process group, at once."""
-        self.kill_asked = True
+        self.kill_asked.set()
         if self.pid is not None and self.ending is None:
             try:
                 os.killpg(self.pid, signal.SIGKILL)
@@ -105,19 +117,24 @@ class Child:
 OnMessage = Callable[[Any], None]
 OnEnd = Callable[[Ending], None]
 OnLine = Callable[[Child, str, str], None]
-OnStart = Callable[[Child], None]
+OnChild = Callable[[Child], None]
 
 
 class Children:
     """Starts children in a task group; ``on_line`` gets (child, stream name, line) of what they print, ``on_start``
-    each one whose process exists. ``lockdown``: ``auto``, or ``no`` to leave them what they may touch."""
+    each one whose process exists, ``on_abandon`` each one that SIGKILL does not end. ``lockdown``: ``auto``, or ``no``
+    to leave them what they may touch."""
 
-    def __init__(self, tasks: TaskGroup, on_start: OnStart, on_line: OnLine, lockdown: str = "auto") -> None:
+    def __init__(
+        self, tasks: TaskGroup, on_start: OnChild, on_line: OnLine, on_abandon: OnChild, lockdown: str = "auto"
+    ) -> None:
         self._tasks = tasks
         self._on_start = on_start
         self._on_line = on_line
+        self._on_abandon = on_abandon
         self._lockdown = lockdown
         self.alive: dict[int, Child] = {}
+        self.abandoned: dict[int, Child] = {}
 
     def kill_all(self) -> None:
         """End every child at once."""
@@ -135,7 +152,8 @@ class Children:
         online: bool = False,
         **about: object,
     ) -> Child:
-        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``.
+        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``; soon, and with
+        ``unavailable``, where the job has ``MOST_ABANDONED`` children that hang.
 
         ``secrets`` are the names of the variables with secrets that it needs; ``online``: it may ask a model hub.
         ``about`` are the fields that log lines about it have: job, batch, sink.
@@ -147,15 +165,32 @@ class Children:
 
     async def _run(self, child: Child, outbox: Any, on_message: OnMessage, on_end: OnEnd) -> None:
         with anyio.CancelScope(shield=True):  # a child is always waited for: nothing of ours stays a zombie
-            try:
-                code = await self._live(child, outbox, on_message)
-            except OSError as error:  # fork failed: too many processes, or no memory
-                child.last_lines.append(str(error))
-                code = 1
+            if refusal := self._refusal(child):
+                child.fatal, code = refusal, 1
+            else:
+                try:
+                    code = await self._live(child, outbox, on_message)
+                except OSError as error:  # fork failed: too many processes, or no memory
+                    child.last_lines.append(str(error))
+                    code = 1
             child.outbox.close()
             outbox.close()
-            child.ending = Ending(code, child.fatal, list(child.last_lines))
+            abandoned = child.pid in self.abandoned
+            child.ending = Ending(code, child.fatal, list(child.last_lines), abandoned)
             on_end(child.ending)
+
+    def _refusal(self, child: Child) -> Fatal | None:
+        """Why it is not started: every further child would hang beside those that do."""
+        job = child.about.get("job")
+        hanging = sorted(pid for pid, other in self.abandoned.items() if other.about.get("job") == job)
+        if len(hanging) < MOST_ABANDONED:
+            return None
+        pids = ", ".join(map(str, hanging))
+        return Fatal(
+            "unavailable", "start", f"another {child.name}",
+            f"processes {pids} hang in the kernel: a disk or share that they read does not answer",
+            "Bring it back, or unmount it with umount -f; the job goes on by itself",
+        )  # fmt: skip
 
     async def _live(self, child: Child, outbox: Any, on_message: OnMessage) -> int:
         ours, theirs = socket.socketpair()
@@ -180,22 +215,48 @@ class Children:
         child.pid = process.pid
         self.alive[process.pid] = child
         self._on_start(child)
-        if child.kill_asked:
+        if child.kill_asked.is_set():
             child.kill()
         ours.setblocking(False)
-        stream = await UNIXSocketStream.from_socket(ours)
-        async with stream, process, anyio.create_task_group() as tasks:
+        code: int | None = None
+        patience = anyio.CancelScope()
+        async with await UNIXSocketStream.from_socket(ours) as stream, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._give_up, child, process, patience, tasks.cancel_scope)
             tasks.start_soon(self._tell, stream, outbox)
             for pipe, name in ((process.stdout, "stdout"), (process.stderr, "stderr")):
                 if pipe is not None:
                     tasks.start_soon(self._print, child, name, pipe)
             await self._hear(child, stream, on_message)
             code = await self._wait(child, process)
+            patience.cancel()
             child.outbox.close()
             # What it printed last is still in the pipes; a grandchild that holds them open is not waited for.
             tasks.cancel_scope.deadline = anyio.current_time() + 1
-        self.alive.pop(process.pid, None)
-        return code
+        del self.alive[process.pid]
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                await pipe.aclose()
+        if code is None and process.returncode is None:
+            self.abandoned[process.pid] = child
+            self._on_abandon(child)
+            self._tasks.start_soon(self._reap, process)
+            return -signal.SIGKILL
+        return await process.wait()
+
+    async def _give_up(
+        self, child: Child, process: Process, patience: anyio.CancelScope, life: anyio.CancelScope
+    ) -> None:
+        """Once it was killed, end our side of its life when it does not end."""
+        with patience:
+            await child.kill_asked.wait()
+            await anyio.sleep(ABANDON_S)
+            if process.returncode is None:
+                life.cancel()
+
+    async def _reap(self, process: Process) -> None:
+        """The kernel may let it go one day: then it is dead already, and its job may have another one."""
+        await process.wait()
+        del self.abandoned[process.pid]
 
     async def _wait(self, child: Child, process: Process) -> int:
         """Its socket has ended, so it is about to exit; one that does not is ended."""

@@ -144,7 +144,9 @@ class Supervisor:
 
     async def run(self, tasks: TaskGroup) -> None:
         """Serve the mailbox until ``close`` is through."""
-        self.children = Children(tasks, self._child_started, self._child_line, self.settings["lockdown"])
+        self.children = Children(
+            tasks, self._child_started, self._child_line, self._child_abandoned, self.settings["lockdown"]
+        )
         self.crew = Crew(self, tasks)
         self.walks = WalkDesk(self)
         self.sinks = SinkDesk(self)
@@ -290,6 +292,9 @@ class Supervisor:
     def _child_started(self, child: Child) -> None:
         self.log.info("child started", **child.traces, child=child.name)
 
+    def _child_abandoned(self, child: Child) -> None:
+        self.log.warning("child abandoned: the kernel does not let it end", **child.traces, child=child.name)
+
     def _child_line(self, child: Child, stream: str, line: str) -> None:
         self.log.info("child output", **child.traces, child=child.name, stream=stream, line=line)
 
@@ -324,7 +329,7 @@ class Supervisor:
 
         def ended(ending: Ending) -> None:
             self.probes.pop(job, None)
-            if child.kill_asked:
+            if child.kill_asked.is_set():
                 self.post(w.ProbeFailed(job, "ended", ending.cause()))
             elif not ending.clean:
                 kind = ending.fatal.kind if ending.fatal else "crash"

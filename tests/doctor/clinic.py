@@ -1,5 +1,5 @@
 """What the doctor's tests share: homes with jobs of every kind, the client run in them, its findings by what they are
-about; and a mount that is dead, as a share is whose server has gone."""
+about."""
 
 from __future__ import annotations
 
@@ -104,41 +104,3 @@ class Books:
 
     def close(self) -> None:
         self._db.close()
-
-
-_DEAD_MOUNT = """\
-import ctypes, os, struct, sys
-fuse = os.open("/dev/fuse", os.O_RDWR)
-libc = ctypes.CDLL(None, use_errno=True)
-options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
-if libc.mount(b"dead", os.fsencode(sys.argv[1]), b"fuse", 0, options):
-    sys.exit(os.strerror(ctypes.get_errno()))
-print("ready", flush=True)
-while True:
-    request = os.read(fuse, 1 << 17)
-    opcode, unique = struct.unpack_from("<IQ", request, 4)
-    if opcode == 26:  # FUSE_INIT is answered (linux/fuse.h), and nothing after it
-        out = struct.pack("<IIIIHHIIHHI7I", 7, 31, 1 << 17, 0, 12, 9, 4096, 1, 1, 0, 0, *[0] * 7)
-        os.write(fuse, struct.pack("<IiQ", 16 + len(out), 0, unique) + out)
-"""
-
-
-class DeadMount:
-    """A folder in a mount namespace of its own, whose file system takes every question and never answers: whoever asks
-    is stuck in the kernel, and SIGKILL does not free it. ``why`` says where there can be none."""
-
-    def __init__(self, folder: Path) -> None:
-        self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", _DEAD_MOUNT, str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self._holder.stdout is not None
-        assert self._holder.stderr is not None
-        ready = self._holder.stdout.readline() == "ready\n"
-        self.why = "" if ready else self._holder.stderr.read().strip() or "it did not come up"
-        self.prefix = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
-
-    def close(self) -> None:
-        """The mount goes with its server, and whoever waits for it is told so."""
-        self._holder.kill()
-        self._holder.communicate()

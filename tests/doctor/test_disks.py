@@ -11,7 +11,8 @@ from ingestd.doctor import places
 from ingestd.sinks import qdrant_edge
 from tests.ctl.ctlkit import Home
 from tests.daemon.house import NOT_ROOT, needs_permissions
-from tests.doctor.clinic import Books, DeadMount, examine, examine_hastily
+from tests.doctor.clinic import Books, examine, examine_hastily
+from tests.mountkit import MortalMount
 from tests.sinks.conftest import SmallDisk
 
 
@@ -74,13 +75,8 @@ def test_a_dead_mount_stops_nothing(home: Home, tmp_path: Path) -> None:
     books.add("nas", share)
     books.add("here", well)
     books.close()
+    dead = MortalMount(share)
     try:
-        dead = DeadMount(share)
-    except FileNotFoundError:
-        pytest.skip("no unshare on this machine: the dead mount was not tested")
-    try:
-        if dead.why:
-            pytest.skip(f"no file system of our own here ({dead.why}): the dead mount was not tested")
         constants = {"ingestd.doctor.sources.TOGETHER_S": 1.5, "ingestd.doctor.sources.ALONE_S": 3.0}
         found = examine_hastily(home, constants, dead.prefix)
         named = found.one("source", str(share))

@@ -1,0 +1,77 @@
+"""A disk that stops answering in the middle of a job: its readers hang in the kernel, and nothing ends them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.house import HastyDaemon, defects
+from tests.daemonkit import META
+from tests.mountkit import MortalMount
+from tests.pictures import write_photos
+
+WAITS = {
+    "ingestd.supervisor.plan.WALK_END_S": 0.5,
+    "ingestd.supervisor.plan.DRAIN_S": 0.5,
+    "ingestd.supervisor.plan.CLOSING_DRAIN_S": 1.0,
+    "ingestd.supervisor.children.ABANDON_S": 1.0,
+    "ingestd.supervisor.sources.ROOTS_S": 3.0,
+}
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[MortalMount]:
+    (tmp_path / "behind").mkdir()
+    (tmp_path / "share").mkdir()
+    write_photos(tmp_path / "behind", 200)
+    mount = MortalMount(tmp_path / "share", tmp_path / "behind")
+    yield mount
+    mount.close()
+
+
+def hanging(daemon: HastyDaemon) -> list[int]:
+    """The workers with a thread that waits for the mount's answer, by where it is in the kernel."""
+    started = [entry for entry in map(json.loads, daemon.log()) if entry["event"] == "child started"]
+    return [entry["pid"] for entry in started if "batch" in entry and waits(entry["pid"])]
+
+
+def waits(pid: int) -> bool:
+    try:
+        return any("request_wait_answer" in path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/wchan"))
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # gone meanwhile
+
+
+def test_readers_that_hang_keep_nobody(share: MortalMount, tmp_path: Path) -> None:
+    """A pause has its effect, a third reader is not sent after two, the daemon stops, and nothing is lost."""
+    with HastyDaemon(tmp_path / "home", WAITS, share.prefix) as daemon:
+        name = daemon.ingest(tmp_path / "share", wait=False, **META)["name"]
+        daemon.wait_for(lambda: daemon.job()["counts"]["done"] > 0)
+        share.die()
+        for count in (1, 2):
+            daemon.wait_for(lambda count=count: len(hanging(daemon)) == count)  # type: ignore[misc]
+            assert daemon.call("pause")["jobs"][0]["status"] == "paused"
+            assert any("child abandoned" in line for line in daemon.log())
+            daemon.call("resume")
+        daemon.wait_for(lambda: daemon.job()["status"] == "waiting")
+        assert "hang in the kernel" in daemon.job()["reason"]
+        stuck = hanging(daemon)
+        assert len(stuck) == 2
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(20) == 0
+        assert not defects(daemon)
+        assert hanging(daemon) == stuck
+        share.close()
+        daemon.wait_for(lambda: not hanging(daemon), 5)
+    with HastyDaemon(tmp_path / "home", {"ingestd.supervisor.decide.SOURCE_RETRY_S": 0.3}) as daemon:
+        os.rmdir(tmp_path / "share")
+        (tmp_path / "behind").rename(tmp_path / "share")
+        daemon.call("resume")
+        job = daemon.call("wait", job=name)["job"]
+        assert (job["counts"]["done"], job["counts"]["failed"]) == (200, 0)
