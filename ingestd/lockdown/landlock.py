@@ -58,11 +58,16 @@ _OF_A_FILE: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 """What a rule may say of something that is no folder."""
 
 
+_NEWER: Final = "Use a kernel from 5.13 on with 'landlock' among its lsm= (most distributions' have it)"
+_LET_PASS: Final = "Let that filter pass landlock_create_ruleset, landlock_add_rule and landlock_restrict_self"
+
+
 class Kernel(NamedTuple):
-    """``abi`` is 0 where there is no Landlock; ``why`` then says it in words."""
+    """``abi`` is 0 where there is no Landlock; ``why`` then says it in words, ``remedy`` what would change it."""
 
     abi: int
     why: str = ""
+    remedy: str = _NEWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ def kernel() -> Kernel:
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
             return Kernel(0, "it was left out when this kernel was started")
+        if error.errno == errno.EPERM:
+            return Kernel(0, "a system call filter, of a container or a service, refuses it", _LET_PASS)
         return Kernel(0, "this kernel was built without it, or is older than 5.13")
 
 

@@ -44,8 +44,7 @@ def offers(setting: str = "auto", kernel: landlock.Kernel | None = None) -> list
 
 def _landlock(kernel: landlock.Kernel) -> Offer:
     if not kernel.abi:
-        remedy = "Use a kernel from 5.13 on with 'landlock' among its lsm= (most distributions' have it)"
-        return Offer("landlock", False, f"files are not locked: {kernel.why}", remedy)
+        return Offer("landlock", False, f"files are not locked: {kernel.why}", kernel.remedy)
     open_still = [(since, what) for abi, since, what in _ABIS if kernel.abi < abi]
     if not open_still:
         return Offer("landlock", True, f"ABI {kernel.abi}: files, TCP and signals")

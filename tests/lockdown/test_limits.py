@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -126,8 +127,12 @@ def test_proxies_are_reached_by_their_ports() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Landlock is Linux's own: it was not tested")
-def test_what_a_machine_offers_is_said_with_a_remedy() -> None:
+def test_what_a_machine_offers_is_said_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each thing that is missing names what would bring it; a kernel that knows all has nothing to say."""
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
     whole = offers(kernel=landlock.Kernel(6))
     assert whole[0].whole
     assert not whole[0].remedy
@@ -138,6 +143,10 @@ def test_what_a_machine_offers_is_said_with_a_remedy() -> None:
     none = offers(kernel=landlock.Kernel(0, "this kernel was built without it"))[0]
     assert "this kernel was built without it" in none.words
     assert "5.13" in none.remedy
+    monkeypatch.setattr(landlock, "_call", refused)
+    kept = offers()[0]
+    assert "a container or a service, refuses it" in kept.words
+    assert "landlock_restrict_self" in kept.remedy
     off = offers("no")
     assert [offer.whole for offer in off] == [False]
     assert "lockdown" in off[0].remedy

@@ -68,6 +68,8 @@ def boot(name: str, group: Path, binds: tuple[str, ...]) -> subprocess.Popen[byt
     """
     command = [
         "systemd-nspawn", "--quiet", "--directory=/run/root", "--volatile=overlay", "--register=no", "--keep-unit",
+        # A container is kept from Landlock, a machine is not: children of the units are to lock themselves in as there.
+        "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
         "--private-network", "--link-journal=no", f"--machine={name}", "--console=pipe",
         *(f"--bind-ro={bind}" for bind in binds), "--boot", "--",
         "systemd.unit=basic.target", "systemd.mask=timers.target", "systemd.wants=systemd-logind.service",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -35,6 +36,17 @@ def test_its_exposure_is_low_while_it_works(unit: Unit) -> None:
     print(f"\nexposure {score}", end=" ")
     assert float(score) <= WORST, report
     unit.check_whole("hardened", 160, ends=0)
+
+
+def test_its_workers_give_up_what_they_do_not_need(unit: Unit) -> None:
+    """The unit's own locks let each child fall further: all that the kernel offers is in force in them, too."""
+    unit.start("locked", 3)
+    unit.finish("locked")
+    told = [json.loads(entry["MESSAGE"]) for entry in unit.entries("INGESTD_EVENT=workers locked down")]
+    assert [entry["missing"] for entry in told if entry["job"] == "locked"] == [[]]
+    (force,) = [" ".join(entry["force"]) for entry in told if entry["job"] == "locked"]
+    for part in ("landlock", "writes 1 place", "no TCP", "no programs", "no sockets", "no core dumps"):
+        assert part in force, force
 
 
 def test_a_disk_that_is_mounted_later_is_seen(unit: Unit) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tests.system.unit import META, Unit
 
@@ -17,7 +16,7 @@ def test_entries_carry_their_fields_and_priorities(unit: Unit) -> None:
     counts = unit.finish(name)["counts"]
     assert (counts["done"], counts["failed"]) == (3, 1)
 
-    found = entries(unit, f"INGESTD_JOB={name}")
+    found = unit.entries(f"INGESTD_JOB={name}")
     (failure,) = (entry for entry in found if entry["INGESTD_EVENT"] == "item failed")
     message = json.loads(failure["MESSAGE"])
     assert (failure["PRIORITY"], message["level"]) == ("4", "warning")
@@ -29,8 +28,8 @@ def test_entries_carry_their_fields_and_priorities(unit: Unit) -> None:
     assert [json.loads(entry["MESSAGE"])["status"] for entry in moves][-1] == "completed"
     assert {entry["PRIORITY"] for entry in moves} == {"6"}
 
-    assert entries(unit, f"INGESTD_ITEM={item}", f"INGESTD_JOB={name}") == [failure]
-    warnings = entries(unit, f"INGESTD_JOB={name}", "--priority=warning")
+    assert unit.entries(f"INGESTD_ITEM={item}", f"INGESTD_JOB={name}") == [failure]
+    warnings = unit.entries(f"INGESTD_JOB={name}", "--priority=warning")
     assert failure in warnings
     assert {entry["PRIORITY"] for entry in warnings} <= {"2", "3", "4"}
 
@@ -41,15 +40,8 @@ def test_the_units_own_view_has_them(unit: Unit) -> None:
     unit.start(name, 2)
     unit.finish(name)
     scope = "--unit" if unit.kind == "system" else "--user-unit"
-    lines = entries(unit, f"INGESTD_JOB={name}")
+    lines = unit.entries(f"INGESTD_JOB={name}")
     assert lines
-    of_unit = entries(unit, f"{scope}={unit.name}", user=unit.manager_user)
+    of_unit = unit.entries(f"{scope}={unit.name}", user=unit.manager_user)
     assert all(line in of_unit for line in lines)
     assert lines[-1]["MESSAGE"] in unit.service("logs")
-
-
-def entries(unit: Unit, *matches: str, user: str | None = None) -> list[dict[str, Any]]:
-    """The journal's entries, as root or ``user`` is shown them."""
-    unit.sandbox.run("journalctl", "--sync")
-    lines = unit.sandbox.run("journalctl", "--no-pager", "--output=json", *matches, user=user)
-    return [json.loads(line) for line in lines.splitlines()]

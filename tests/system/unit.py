@@ -149,6 +149,12 @@ class Unit:
         python = f"{PREFIX}/bin/python"
         return list(json.loads(self.sandbox.run(python, "-c", QUERY, ledger, sql, json.dumps(values), user=self.user)))
 
+    def entries(self, *matches: str, user: str | None = None) -> list[dict[str, Any]]:
+        """The journal's entries, as root or ``user`` is shown them."""
+        self.sandbox.run("journalctl", "--sync")
+        lines = self.sandbox.run("journalctl", "--no-pager", "--output=json", *matches, user=user)
+        return [json.loads(line) for line in lines.splitlines()]
+
     def check_whole(self, name: str, count: int, ends: int) -> None:
         """All items done, each content told once, and no more claimed anew than was in flight when the daemon ended.
 
