@@ -71,6 +71,13 @@ def begin(places: Places, load: Callable[[], Settings], *, terminal: bool, launc
 def _begin(places: Places, load: Callable[[], Settings], notifier: Notifier, terminal: bool, launchd: bool) -> int:
     notifier.status("starting")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes before there is anything to reload
+
+    def end(*_: object) -> None:
+        notifier.stopping()
+        raise SystemExit
+
+    for number in (signal.SIGTERM, signal.SIGINT):  # until ``_Conduct`` takes them: the start may wait for a full disk
+        signal.signal(number, end)
     try:
         anyio.run(partial(serve, places, load, notifier, terminal=terminal, patient=launchd), backend="asyncio")
     except Exception as error:
@@ -85,6 +92,8 @@ def _begin(places: Places, load: Callable[[], Settings], notifier: Notifier, ter
             print(f"It is not started again by itself before that (exit 0 for {code})", file=sys.stderr)
             return 0
         return code
+    except SystemExit:
+        pass  # nothing is under way yet
     notifier.status("ended", last=True)
     return 0
 

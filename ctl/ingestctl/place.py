@@ -24,15 +24,30 @@ def chosen() -> str | None:
     return os.path.abspath(os.path.expanduser(path)) if path else None
 
 
+def is_anothers() -> bool:
+    """Whether ``INGESTD_SOCKET`` names a daemon that is not known to be this user's."""
+    path = chosen()
+    if path is None or path == own_socket():
+        return False
+    try:
+        return os.stat(path).st_uid != os.getuid()
+    except OSError:
+        return True
+
+
 def is_named() -> bool:
     """Whether a person said which daemon is meant: it may be another user's then."""
     return bool(os.environ.get("INGESTD_SOCKET") or os.environ.get("INGESTD_HOME"))
 
 
 def socket() -> str:
-    """The control socket; a path too long for ``sun_path`` moves to the runtime folder under a hash."""
-    if named := chosen():
-        return named
+    """The control socket of the daemon that is meant."""
+    return chosen() or own_socket()
+
+
+def own_socket() -> str:
+    """The control socket of this user's daemon; a path too long for ``sun_path`` moves to the runtime folder under a
+    hash."""
     path = _folders()[1] + "/ingestd.sock"
     raw = os.fsencode(path)
     if len(raw) <= MAX_SOCKET_PATH:

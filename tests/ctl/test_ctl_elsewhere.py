@@ -34,6 +34,21 @@ def test_a_named_daemon_that_is_away_is_not_replaced(tmp_path: Path, words: tupl
     assert not (tmp_path / "home").exists(), "a daemon was started"
 
 
+def test_the_log_of_a_named_daemon_is_not_ones_own(tmp_path: Path) -> None:
+    """One's own log is not shown in the place of somebody else's; a name for one's own daemon changes nothing."""
+    own = tmp_path / "own"
+    (own / "log").mkdir(parents=True)
+    (own / "log" / "ingestd.log").write_text("mine\n")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("INGESTD_")}
+    env |= {"INGESTD_HOME": str(own), "PYTHONPATH": f"{ROOT}/ctl:{ROOT}"}
+    command = [sys.executable, "-m", "ingestctl", "logs"]
+    for door, code in ((own / "run" / "ingestd.sock", 0), (tmp_path / "none.sock", 1)):
+        env["INGESTD_SOCKET"] = str(door)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+        assert (done.returncode, done.stdout) == (code, "" if code else "mine\n")
+        assert (str(door) in done.stderr) == bool(code)
+
+
 @pytest.fixture
 def impostor() -> Iterator[Path]:
     """A runtime folder in which somebody else listens."""

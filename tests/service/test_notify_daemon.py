@@ -205,6 +205,36 @@ def test_a_disk_too_full_for_its_folders_is_waited_out(folder: Path) -> None:
         daemon.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_waits_can_be_stopped(folder: Path, number: signal.Signals) -> None:
+    """A person or a manager who has enough of waiting for a disk ends it as cleanly as any other daemon."""
+
+    class Crowded(Managed):
+        """Its disk is full for ever."""
+
+        def code(self) -> str:
+            lines = [
+                "import errno, ingestd.daemon as d",
+                "def full(places):",
+                "    raise d._not_writable('write', places.state, OSError(errno.ENOSPC, 'full'))",
+                "d.prepare = full",
+            ]
+            return "\n".join([*lines, super().code()])
+
+    daemon = Crowded(folder / f"waits-{number.name}")
+    try:
+        daemon.begin()
+        daemon.wait_for(lambda: any(told.startswith("waiting: ") for told in daemon.messages("STATUS")))
+        assert daemon.process is not None
+        daemon.process.send_signal(number)
+        assert daemon.process.wait(10) == 0
+        daemon.wait_for(lambda: daemon.messages("STATUS")[-1] == "ended")
+        assert [text for _, text in daemon.heard][-2:] == ["STOPPING=1", "STATUS=ended"]
+        assert daemon.stderr() == ""
+    finally:
+        daemon.close()
+
+
 @pytest.mark.skipif(not shutil.which("prlimit"), reason="NOT TESTED: a full disk at the start needs prlimit")
 def test_a_full_disk_is_waited_out_and_told(folder: Path) -> None:
     """Under a manager a start on a full disk waits, says so and is not ready; with space again it is."""

@@ -31,6 +31,13 @@ def logs_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def logs(args: argparse.Namespace) -> int:
+    if place.is_anothers():
+        raise rpc.Failure(
+            "INGESTD_SOCKET names it, and a daemon's log is for its own user alone",
+            operation="read",
+            object=f"the log of the daemon at {place.chosen()}",
+            remedy="Ask that user, or see your own daemon's: env -u INGESTD_SOCKET ingestctl logs",
+        )
     note = _note()
     try:
         return _follow_file(args) if note is None else _ask_journal(args, note)
