@@ -31,7 +31,9 @@ _PASSWORD_IN_URL: Final = re.compile(r"://[^/\s@]+@")
 """A token may stand before the ``@`` without a name."""
 
 PROXIES: Final = frozenset(
-    name for base in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY", "NO_PROXY") for name in (base, base.lower())
+    name
+    for base in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY", "NO_PROXY")
+    for name in (base, base.lower())
 )
 
 HUB: Final = frozenset(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT")) | PROXIES
