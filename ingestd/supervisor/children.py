@@ -43,7 +43,7 @@ ABANDON_S: Final = 5.0
 """Seconds after SIGKILL until a child is given up: the kernel holds it, in a call to a disk or share that is gone."""
 
 MOST_ABANDONED: Final = 2
-"""Children of one job that may hang in the kernel at a time. While so many do, it gets no other one."""
+"""Children that may hang in the kernel over one source or store. While so many do, no other one is sent there."""
 
 
 @dataclass(slots=True)
@@ -62,6 +62,11 @@ class Ending:
     def clean(self) -> bool:
         return self.code == 0
 
+    @property
+    def hung(self) -> bool:
+        """Whether a disk or share that does not answer is why it has ended, or has not been started."""
+        return self.abandoned or (self.fatal is not None and self.fatal.kind == "unavailable")
+
     def cause(self) -> str:
         """One sentence for people: its own words, the signal, or its last line."""
         if self.abandoned:
@@ -77,7 +82,7 @@ class Ending:
 @dataclass(slots=True)
 class Child:
     """A running child. ``send`` never blocks; ``pid`` is None until the process exists, ``locked`` until it has given
-    up what it does not need. ``environ`` is what it inherits."""
+    up what it does not need. ``environ`` is what it inherits, ``touches`` what it may come to hang over."""
 
     room: Room
     name: str
@@ -91,6 +96,7 @@ class Child:
     lines: int = 0
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     about: dict[str, object] = field(default_factory=dict)
+    touches: frozenset[object] = frozenset()
 
     @property
     def traces(self) -> dict[str, object]:
@@ -150,16 +156,20 @@ class Children:
         *,
         secrets: Collection[str] = (),
         online: bool = False,
+        touches: Collection[object] = (),
         **about: object,
     ) -> Child:
-        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``; soon, and with
-        ``unavailable``, where the job has ``MOST_ABANDONED`` children that hang.
+        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``.
 
+        ``touches``: by what names the daemon knows the disks and shares that it goes to; where ``MOST_ABANDONED``
+        children hang over one of them, it is not started, and ends as ``unavailable``.
         ``secrets`` are the names of the variables with secrets that it needs; ``online``: it may ask a model hub.
         ``about`` are the fields that log lines about it have: job, batch, sink.
         """
         send, receive = anyio.create_memory_object_stream[msgspec.Struct](float("inf"))
-        child = Child(room, name, send, of_child(os.environ, secrets, online=online), about=about)
+        child = Child(
+            room, name, send, of_child(os.environ, secrets, online=online), about=about, touches=frozenset(touches)
+        )
         self._tasks.start_soon(self._run, child, receive, on_message, on_end)
         return child
 
@@ -180,16 +190,16 @@ class Children:
             on_end(child.ending)
 
     def _refusal(self, child: Child) -> Fatal | None:
-        """Why it is not started: every further child would hang beside those that do."""
-        job = child.about.get("job")
-        hanging = sorted(pid for pid, other in self.abandoned.items() if other.about.get("job") == job)
-        if len(hanging) < MOST_ABANDONED:
+        """Why it is not started: it would hang beside others."""
+        over = [{pid for pid, other in self.abandoned.items() if name in other.touches} for name in child.touches]
+        hanging = sorted(set().union(*(pids for pids in over if len(pids) >= MOST_ABANDONED)))
+        if not hanging:
             return None
-        pids = ", ".join(map(str, hanging))
         return Fatal(
-            "unavailable", "start", f"another {child.name}",
-            f"processes {pids} hang in the kernel: a disk or share that they read does not answer",
-            "Bring it back, or unmount it with umount -f; the job goes on by itself",
+            kind="unavailable", operation="start", object=f"another {child.name}",
+            message=f"processes {', '.join(map(str, hanging))} hang in the kernel already: "
+            "a disk or share does not answer them",
+            remedy="Bring it back, or unmount it with umount -f",
         )  # fmt: skip
 
     async def _live(self, child: Child, outbox: Any, on_message: OnMessage) -> int:

@@ -58,7 +58,7 @@ class SourceDesk:
             endings.append(ending)
             ended.set()
 
-        child = self._supervisor.children.start("walker", "roots", said, end)
+        child = self._supervisor.children.start("walker", "roots", said, end, touches=paths)
         child.send(ResolveRoots(paths))
         with anyio.move_on_after(ROOTS_S):
             await ended.wait()

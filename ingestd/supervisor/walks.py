@@ -55,6 +55,7 @@ class WalkDesk:
             walk.child = s.children.start(
                 "walker", f"walker {s.rows[job].name}", lambda said: self._said(job, walk, said),
                 lambda ending: self._ended(job, walk, ending), job=s.rows[job].name,
+                touches=[("sources", job)],
             )  # fmt: skip
             walk.child.send(
                 WalkerSetup(
@@ -122,7 +123,10 @@ class WalkDesk:
         def stored(value: tuple[bool, Tally]) -> w.Event:
             paid, tally = value
             self.walks.pop(job, None)
-            trouble = next((e.message for e in report.errors if e.is_root), "") if report else ""
+            if report is None:
+                trouble = ending.cause() if ending.hung else ""
+            else:
+                trouble = next((e.message for e in report.errors if e.is_root), "")
             whole = report is not None and not walk.interrupted and not trouble
             return w.WalkEnded(job, paid or (whole and owed), trouble, tally, owed)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.house import HastyDaemon, defects
-from tests.daemonkit import META
+from tests.daemonkit import META, RpcError
 from tests.mountkit import MortalMount
 from tests.pictures import write_photos
 
@@ -32,6 +32,20 @@ def share(tmp_path: Path) -> Iterator[MortalMount]:
     mount = MortalMount(tmp_path / "share", tmp_path / "behind")
     yield mount
     mount.close()
+
+
+def test_a_dead_share_is_asked_twice_and_a_healthy_folder_always(share: MortalMount, tmp_path: Path) -> None:
+    """A person who tries again is told at once what hangs; what lies elsewhere has nothing to do with it."""
+    share.die()
+    write_photos(tmp_path / "here", 3)
+    with HastyDaemon(tmp_path / "home", WAITS | {"ingestd.supervisor.sources.ROOTS_S": 0.5}, share.prefix) as daemon:
+        for count in (1, 2):
+            with pytest.raises(RpcError, match="did not answer within"):
+                daemon.ingest(tmp_path / "share", **META)
+            daemon.wait_for(lambda count=count: sum("abandoned" in line for line in daemon.log()) == count)  # type: ignore[misc]
+        with pytest.raises(RpcError, match="hang in the kernel"):
+            daemon.ingest(tmp_path / "share", **META)
+        assert daemon.ingest(tmp_path / "here", **META)["counts"]["done"] == 3
 
 
 def hanging(daemon: HastyDaemon) -> list[int]:
