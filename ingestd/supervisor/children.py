@@ -196,7 +196,7 @@ class Children:
         if not hanging:
             return None
         return Fatal(
-            kind="unavailable", operation="start", object=f"another {child.name}",
+            kind="unavailable", operation="start", object=f"another process ({child.name})",
             message=f"processes {', '.join(map(str, hanging))} hang in the kernel already: "
             "a disk or share does not answer them",
             remedy="Bring it back, or unmount it with umount -f",
