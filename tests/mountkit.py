@@ -97,6 +97,10 @@ class MortalMount:
         """Answer nothing any more."""
         self._dead.touch()
 
+    def revive(self) -> None:
+        """Answer again; what was asked meanwhile is never answered."""
+        self._dead.unlink()
+
     def close(self) -> None:
         """The mount goes with its server, and whoever waits for it is told so."""
         self._holder.kill()

@@ -82,7 +82,7 @@ class Crew:
                 job=self._supervisor.rows[job].name,
                 secrets=of_models(str(step.spec.get("model", "")) for step in steps),
                 batch=batch,
-                touches=[("sources", job)],
+                touches=[("sources", row.uuid)],
             )
             handle.sources = self.bounds.of(job, own)
             handle.child.send(work.WorkerSetup(steps, self._supervisor.machine(job), handle.sources))

@@ -34,6 +34,9 @@ LOAD_S: Final = 900.0
 LOAD_RETRY_S: Final = 300.0
 """Seconds until it is tried again."""
 
+QUIET_S: Final = 60.0
+"""Seconds without a word from those who read a source until it is asked whether it is there."""
+
 SEARCHED_S: Final = 300.0
 """Seconds that a store stays open after a search."""
 
@@ -69,6 +72,7 @@ def next_wake(view: View, now: float) -> float:
             times += [at for at in job.slots.values() if at > now]
             if job.rescan:
                 times.append(job.walk_not_before)
+            times.append(_silent_since(view, job) + QUIET_S)
         if job.status == "waiting" and job.retry_at is not None:
             times.append(job.retry_at)
         if job.stopping_walk:
@@ -135,12 +139,24 @@ def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
         return [w.Probe(job.id)]
     commands: list[w.Command] = []
     if job.rescan and not job.walking and job.walk_not_before <= now:
-        job.walking = True
+        job.walking, job.asked = True, now
         commands.append(w.Walk(job.id))
     for worker in view.workers_of(job.id):
         commands += _finish_batch(job, worker, now)
     commands += _spawn(view, job, now)
+    if _silent_since(view, job) + QUIET_S <= now:
+        job.asked = now
+        commands.append(w.AskSources(job.id))
     return commands + _conclude(view, job, now)
+
+
+def _silent_since(view: View, job: JobView) -> float:
+    """Since when nothing is heard of those who read a job's sources; infinite where nobody reads.
+
+    A disk or share that is gone in the middle may answer nothing at all, and whoever reads there hangs.
+    """
+    reads = job.walking or any(worker.began for worker in view.workers_of(job.id))
+    return max(view.moved, job.asked) if reads else math.inf
 
 
 def _probe_early(view: View, job: JobView, now: float) -> list[w.Command]:

@@ -49,8 +49,9 @@ T = TypeVar("T")
 RECENT_ITEMS: Final = 5
 """Items that ``status`` shows as the newest."""
 
-CLOSE_S: Final = 20.0
-"""Seconds for everything to end by itself at a shutdown; past it children are killed, and nothing is lost by that."""
+CLOSE_S: Final = 25.0
+"""Seconds for everything to end by itself at a shutdown, or to be abandoned; past it children are killed, and nothing
+is lost by that."""
 
 
 @dataclass
@@ -247,6 +248,8 @@ class Supervisor:
                     probe.kill()
             case w.Walk(job):
                 self.walks.start(job)
+            case w.AskSources(job):
+                self.sources.ask(job)
             case w.EndWalk(job, at_once):
                 self.walks.end(job, at_once=at_once)
             case w.Spawn(worker, job, alone):

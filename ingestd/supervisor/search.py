@@ -33,6 +33,7 @@ class Encoder:
 
     child: Child
     used: float
+    ready: bool = False
     answers: dict[int, work.Encoded | None] = field(default_factory=dict)
     ending: Ending | None = None
 
@@ -66,6 +67,9 @@ class SearchDesk:
         with anyio.move_on_after(ENCODE_S):
             await s.until(lambda: encoder.answers[ident] is not None or encoder.ending is not None)
         answer = encoder.answers.pop(ident)
+        if answer is None and encoder.ready:  # it hangs over an image that cannot be read: the next query has another
+            self._drop(step.fingerprint, encoder)
+            encoder.child.kill()
         if answer is not None and answer.vector is not None:
             return answer.vector
         if answer is not None and image is not None:
@@ -87,18 +91,22 @@ class SearchDesk:
         def said(message: Any) -> None:
             if isinstance(message, work.Encoded) and message.id in encoder.answers:
                 encoder.answers[message.id] = message
+            encoder.ready = encoder.ready or isinstance(message, work.Ready)
             s.post(w.Tick())
 
         def ended(ending: Ending) -> None:
             encoder.ending = ending
-            if self.encoders.get(fingerprint) is encoder:
-                del self.encoders[fingerprint]
+            self._drop(fingerprint, encoder)
             s.post(w.Tick())
 
         child = s.children.start("worker", f"encoder {step.spec.get('model', '')}", said, ended)
         encoder = self.encoders[fingerprint] = Encoder(child, s.clocks.steady())
         child.send(work.EncodeSetup(step, s.machine()))
         return encoder
+
+    def _drop(self, fingerprint: str, encoder: Encoder) -> None:
+        if self.encoders.get(fingerprint) is encoder:
+            del self.encoders[fingerprint]
 
     async def keep(self) -> None:
         """End encoders that nobody has used for some minutes; runs as long as the daemon."""

@@ -74,7 +74,7 @@ class SinkDesk:
             link.child = s.children.start(
                 "sinks", f"sink {name} of {row.name}", lambda said: self._said(job, name, link, said),
                 lambda ending: self._ended(job, name, link, ending), job=row.name, sink=name,
-                secrets=QDRANT if spec.kind == "qdrant-server" else (), touches=[("sink", job, name)],
+                secrets=QDRANT if spec.kind == "qdrant-server" else (), touches=[("sink", row.uuid, name)],
             )  # fmt: skip
             link.child.send(
                 SinkSetup(

@@ -22,9 +22,22 @@ ROOTS_S: Final = 10.0
 """Seconds for a source to answer: a dead mount never does."""
 
 _AWAY: Final = frozenset(
-    {"ENOENT", "ENOTDIR", "EIO", "ENODEV", "ENXIO", "ENOTCONN", "ESTALE", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT"}
+    {
+        "ENOENT",
+        "ENOTDIR",
+        "EACCES",
+        "EPERM",
+        "EIO",
+        "ENODEV",
+        "ENXIO",
+        "ENOTCONN",
+        "ESTALE",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ETIMEDOUT",
+    }
 )
-"""What reading a file says when it is gone, and also when the whole disk or share under it is."""
+"""What reading a file says when it is gone or closed to us, and also when the whole disk, share or root above it is."""
 
 
 def may_be_away(outcome: Outcome) -> bool:
@@ -74,13 +87,18 @@ class SourceDesk:
     def doubt(self, job: int, worker: int, outcome: Outcome) -> None:
         """Hold an outcome back until the job's sources have answered."""
         self._doubted.setdefault(job, []).append((worker, outcome))
+        self.ask(job)
+
+    def ask(self, job: int) -> None:
+        """Post ``SourceLost`` if a job's sources are not there; else what was held back."""
         if job not in self._asking:
             self._asking.add(job)
             self._tasks.start_soon(self._check, job)
 
     async def _check(self, job: int) -> None:
         s = self._supervisor
-        while held := self._doubted.pop(job, []):
+        while True:
+            held = self._doubted.pop(job, [])
             trouble = await self._trouble(job)
             if trouble:
                 # What is held back stays in the windows, and goes back with them when the workers have ended.
@@ -88,6 +106,8 @@ class SourceDesk:
             else:
                 for worker, outcome in held:
                     s.post(w.ItemOutcome(worker, outcome))
+            if job not in self._doubted:
+                break
         self._asking.discard(job)
 
     async def _trouble(self, job: int) -> str:

@@ -88,6 +88,7 @@ class SinkView:
 @dataclass(slots=True)
 class JobView:
     """One job. ``rescan``: a walk is owed. ``probing_since``: when its probe began or last fetched something.
+    ``asked``: when its sources were last asked whether they are there.
 
     ``fetching``: the model that the probe is fetching, its bytes here and in all; None when it does not.
     """
@@ -114,6 +115,7 @@ class JobView:
     walk_not_before: float = 0.0
     walk_failures: int = 0
     source_trouble: str = ""
+    asked: float = float("-inf")
     deaths_in_row: int = 0
     waits: int = 0
     retry_at: float | None = None

@@ -55,7 +55,7 @@ class WalkDesk:
             walk.child = s.children.start(
                 "walker", f"walker {s.rows[job].name}", lambda said: self._said(job, walk, said),
                 lambda ending: self._ended(job, walk, ending), job=s.rows[job].name,
-                touches=[("sources", job)],
+                touches=[("sources", s.rows[job].uuid)],
             )  # fmt: skip
             walk.child.send(
                 WalkerSetup(

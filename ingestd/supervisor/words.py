@@ -239,6 +239,13 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
+class AskSources:
+    """Find out whether a job's sources answer; ``SourceLost`` comes where they do not."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndWalk:
     """Let a walk end; ``at_once`` for a walker that was asked and did not."""
 
@@ -336,6 +343,7 @@ Command = (
     | Probe
     | EndProbe
     | Walk
+    | AskSources
     | EndWalk
     | Spawn
     | Send

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,25 @@ def test_a_root_that_vanishes_at_work_costs_nothing(tmp_path: Path) -> None:
         daemon.wait_for(lambda: daemon.job()["status"] == "completed")
         counts = daemon.job()["counts"]
         assert (counts["done"], counts["failed"]) == (1_500, 0)
+    assert not defects(daemon)
+
+
+@needs_permissions
+def test_a_root_that_is_closed_at_work_costs_nothing(tmp_path: Path) -> None:
+    """The right to read a root is taken away: its job waits until it is given back. A single file without it fails."""
+    photos = tmp_path / "photos"
+    paths = write_photos(photos, 1_500)
+    os.chmod(paths[700], 0)
+    with HastyDaemon(tmp_path / "home", HASTY, NOT_ROOT) as daemon:
+        daemon.ingest(photos, wait=False, **META)
+        daemon.wait_for(lambda: daemon.job()["counts"]["done"] > 50)
+        photos.chmod(0)
+        daemon.wait_for(lambda: daemon.job()["status"] == "waiting")
+        assert re.search("source offline: user .* may not read it", daemon.job()["reason"])
+        photos.chmod(0o755)
+        daemon.wait_for(lambda: daemon.job()["status"] == "completed")
+        counts = daemon.job()["counts"]
+        assert (counts["done"], counts["failed"]) == (1_499, 1)
     assert not defects(daemon)
 
 

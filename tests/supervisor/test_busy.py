@@ -127,7 +127,7 @@ def test_work_that_stands_still_does_not_keep_it_awake_for_ever() -> None:
     decide(v, w.Tick(), 0.0)
     decide(v, w.Tick(), AFTER_S)
     decide(v, w.ItemBegan(worker.id, 1), 50.0)
-    assert decide(v, w.Tick(), 50.0 + STALL_S - 1) == []
+    assert decide(v, w.Tick(), 50.0 + STALL_S - 1) == [w.AskSources(1)]
     assert next_wake(v, 50.0 + STALL_S - 1) == pytest.approx(1.0, abs=0.01)
     (let_go,) = decide(v, w.Tick(), 50.0 + STALL_S)
     assert isinstance(let_go, w.Awake)

@@ -9,7 +9,7 @@ import pytest
 from ingestd.protocol.work import Drain
 from ingestd.supervisor import words as w
 from ingestd.supervisor.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S
-from ingestd.supervisor.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, WALK_END_S, next_wake
+from ingestd.supervisor.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, QUIET_S, WALK_END_S, next_wake
 from ingestd.supervisor.view import SinkView
 from tests.supervisor.views import decide, job, kinds, tally, view, working
 
@@ -190,6 +190,31 @@ def test_a_walker_that_does_not_end_is_ended() -> None:
     assert decide(v, w.Tick(), seconds) == []
     assert decide(v, w.Tick(), seconds + 0.01) == [w.EndWalk(1, at_once=True)]
     assert decide(v, w.Tick(), seconds + 100) == []
+
+
+def test_a_source_of_which_nothing_is_heard_is_asked() -> None:
+    """A dead share answers nothing: its readers hang, and only the silence tells. Who computes for long goes on."""
+    v, worker = working(2)
+    decide(v, w.ItemBegan(worker.id, 1), 5.0)
+    assert next_wake(v, 5.0 + QUIET_S - 1) == pytest.approx(1.0, abs=0.01)
+    assert w.AskSources(1) not in decide(v, w.Tick(), 5.0 + QUIET_S - 1)
+    assert w.AskSources(1) in decide(v, w.Tick(), 5.0 + QUIET_S)
+    assert w.AskSources(1) not in decide(v, w.Tick(), 5.0 + 2 * QUIET_S - 1)
+    assert w.AskSources(1) in decide(v, w.Tick(), 5.0 + 2 * QUIET_S)
+    commands = decide(v, w.SourceLost(1, "source offline: no answer"), 6.0 + 2 * QUIET_S)
+    assert w.SetStatus(1, "waiting", "source offline: no answer", "") in commands
+    assert w.Send(worker.id, Drain()) in commands
+
+
+def test_where_nobody_reads_no_source_is_asked() -> None:
+    """A worker that loads for long, and a walk that has just begun, are no silence."""
+    v = view(job(tally=tally(pending=9)))
+    assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn"]
+    assert w.AskSources(1) not in decide(v, w.Tick(), 3 * QUIET_S)
+    v = view(job(rescan=True))
+    assert kinds(decide(v, w.Tick(), 9.0)) == ["Walk"]
+    assert w.AskSources(1) not in decide(v, w.Tick(), 9.0 + QUIET_S - 1)
+    assert w.AskSources(1) in decide(v, w.Tick(), 9.0 + QUIET_S)
 
 
 @pytest.mark.parametrize(("state", "seconds"), [("ending", DRAIN_S), ("starting", LOAD_S)])

@@ -204,6 +204,8 @@ class World(Family):
                     self.mailbox.append(w.ProbeFailed(job, "ended", ""))
             case w.Walk(job):
                 self._begin_walk(job)
+            case w.AskSources():
+                pass  # they are there: what this world lets stand still is not its disks
             case w.EndWalk(job):
                 if walk := self.walks.get(job):
                     walk.interrupted = True
