@@ -25,14 +25,9 @@ def chosen() -> str | None:
 
 
 def is_anothers() -> bool:
-    """Whether ``INGESTD_SOCKET`` names a daemon that is not known to be this user's."""
+    """Whether ``INGESTD_SOCKET`` names another daemon than the one whose folders this client finds by itself."""
     path = chosen()
-    if path is None or path == own_socket():
-        return False
-    try:
-        return os.stat(path).st_uid != os.getuid()
-    except OSError:
-        return True
+    return path is not None and os.path.realpath(path) != os.path.realpath(own_socket())
 
 
 def is_named() -> bool:

@@ -33,10 +33,10 @@ def logs_arguments(parser: argparse.ArgumentParser) -> None:
 def logs(args: argparse.Namespace) -> int:
     if place.is_anothers():
         raise rpc.Failure(
-            "INGESTD_SOCKET names it, and a daemon's log is for its own user alone",
+            "INGESTD_SOCKET names it, and a log is found by its daemon's folders alone",
             operation="read",
             object=f"the log of the daemon at {place.chosen()}",
-            remedy="Ask that user, or see your own daemon's: env -u INGESTD_SOCKET ingestctl logs",
+            remedy="Set its INGESTD_HOME if it is yours; for your usual daemon's: env -u INGESTD_SOCKET ingestctl logs",
         )
     note = _note()
     try:
