@@ -32,6 +32,14 @@ def in_words(operation: str, place: Path) -> Iterator[None]:
                 object=str(place),
                 remedy="Give this user the right to write there, or choose another place for the sink",
             ) from error
+        if error.errno == errno.EROFS:
+            raise Unavailable(
+                "read-only file system",
+                operation=operation,
+                object=str(place),
+                remedy="Mount it for writing; the system's service needs a drop-in that names the folder in "
+                "ReadWritePaths=. Delivery goes on by itself",
+            ) from error
         raise Unavailable(
             (error.strerror or str(error)).lower(),
             operation=operation,
