@@ -69,6 +69,7 @@ def test_a_pace_counts_no_pause() -> None:
     assert low == pytest.approx(100.0 * (1 - MARGIN))
     assert high == pytest.approx(100.0 * (1 + MARGIN)), "of a pause nothing counts"
     assert pace.eta(0) is None
+    assert pace.eta(1000, 500.0) == pytest.approx((low + 500 * (1 - MARGIN), high + 500 * (1 + MARGIN)))
 
 
 def test_a_pace_is_of_one_pass() -> None:

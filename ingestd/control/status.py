@@ -24,7 +24,8 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
     pace = live.paces.get(row.id) if live and status == "running" else None
     rate = pace.rate() if pace else None
     stage = _stage(facts)
-    eta = pace.eta(stage.left) if pace and pace.pass_ == stage.pass_ else None
+    rest = row.spec.cooldown_s * (stage.left // (row.spec.batch_size * row.spec.workers))
+    eta = pace.eta(stage.left, rest) if pace and pace.pass_ == stage.pass_ else None
     committed = tally.committed
     now_ms = live.clocks.wall_ms() if live else None
     return c.JobStatus(
@@ -115,7 +116,10 @@ def phase_of(view: JobView, live: Supervisor) -> str:
     if any(worker.state == "ready" and worker.window for worker in workers):
         return "scanning and working" if view.walking else "working"
     if any(worker.state == "starting" for worker in workers):
-        return "loading models"
+        models = any(row.step.kind != "meta" for row in live.steps.get(view.id, []))
+        return "loading models" if models else "starting a worker"
+    if not workers and any(at > live.clocks.steady() for at in view.slots.values()):
+        return "cooling down"
     return "scanning" if view.walking else _delivering(view) if view.lagging else "working"
 
 

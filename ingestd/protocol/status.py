@@ -100,8 +100,9 @@ class JobStatus(Reply):
     """Everything ``status`` shows of one job.
 
     ``phase`` is what happens now in words (``resolving models``, ``fetching …``, ``loading models``, ``working``,
-    ``scanning``, ``delivering``, or the status). ``reason`` says why nothing runs if nothing runs. ``percent`` is None
-    until something is found; ``so_far`` is true until a scan has ended, when the total may still grow.
+    ``starting a worker``, ``cooling down``, ``scanning``, ``delivering``, or the status). ``reason`` says why nothing
+    runs if nothing runs. ``percent`` is None until something is found; ``so_far`` is true until a scan has ended, when
+    the total may still grow.
     """
 
     id: int

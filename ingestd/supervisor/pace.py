@@ -48,20 +48,21 @@ class Pace:
         """Items per second, loads between batches included, or None before two commits."""
         return _rate([(passed, items) for _, passed, items in self.samples])
 
-    def eta(self, left: int) -> tuple[float, float] | None:
-        """Seconds for ``left`` more items, as (low, high)."""
+    def eta(self, left: int, rest: float = 0.0) -> tuple[float, float] | None:
+        """Seconds for ``left`` more items, as (low, high); ``rest`` are those of the cooldowns between them."""
         if left <= 0:
             return None
         samples = list(self.samples)
-        rates = [
+        worked = [
             _rate([(worked, items) for worked, _, items in samples if worked > 0]),
-            _rate([(passed, items) for _, passed, items in samples]),
             _rate([(worked, items) for worked, _, items in samples[-RECENT:] if worked > 0]),
         ]
-        known = [rate for rate in rates if rate]
-        if not known:
+        passed = _rate([(passed, items) for _, passed, items in samples])
+        at_work = [left / rate + rest for rate in worked if rate]
+        in_all = [left / passed] if passed else []
+        if not at_work and not in_all:
             return None
-        return left / max(known) * (1 - MARGIN), left / min(known) * (1 + MARGIN)
+        return min(at_work or in_all) * (1 - MARGIN), max(at_work + in_all) * (1 + MARGIN)
 
 
 def _rate(samples: list[tuple[float, int]]) -> float | None:

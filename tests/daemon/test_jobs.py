@@ -67,7 +67,9 @@ def test_workers_batches_and_cooldown(daemon: Daemon, tmp_path: Path) -> None:
     assert len({pid for _, pid, _ in rows}) == 6
     assert {outcome for _, _, outcome in rows} == {"ended"}
     write_photos(tmp_path / "cool", 30, seed=2)
-    daemon.ingest(tmp_path / "cool", batch_size=10, cooldown="0.5", name="cool", **META)
+    daemon.ingest(tmp_path / "cool", batch_size=10, cooldown="0.5", name="cool", wait=False, **META)
+    daemon.wait_for(lambda: daemon.job("cool")["phase"] == "cooling down")
+    daemon.call("wait", job="cool")
     rows = daemon.query(
         "SELECT started, ended FROM batch WHERE job_id = (SELECT id FROM job WHERE name = 'cool') ORDER BY id"
     )
