@@ -37,7 +37,7 @@ def share(tmp_path: Path) -> Iterator[MortalMount]:
 def test_a_share_that_dies_is_waited_for_without_a_person(share: MortalMount, tmp_path: Path) -> None:
     """Its job says so and waits, the next one has its turn, and when the share is back all is done."""
     constants = {
-        "ingestd.supervisor.plan.QUIET_S": 0.5,
+        "ingestd.supervisor.plan.QUIET_S": 2.0,
         "ingestd.supervisor.sources.ROOTS_S": 0.5,
         "ingestd.supervisor.decide.SOURCE_RETRY_S": 8.0,
     }
@@ -71,6 +71,27 @@ def test_a_dead_share_is_asked_twice_and_a_healthy_folder_always(share: MortalMo
         ):
             daemon.ingest(tmp_path / "share", **META)
         assert daemon.ingest(tmp_path / "here", **META)["counts"]["done"] == 3
+
+
+def test_a_query_that_hangs_is_the_only_one(share: MortalMount, tmp_path: Path) -> None:
+    """An image on a dead share is asked for in vain; the next query has an encoder of its own."""
+    write_photos(tmp_path / "here", 3)
+    with HastyDaemon(tmp_path / "home", WAITS | {"ingestd.supervisor.search.ENCODE_S": 6.0}, share.prefix) as daemon:
+        daemon.ingest(tmp_path / "here", describe="none", embed="builtin")
+        daemon.wait_for(lambda: answers(daemon))
+        share.die()
+        with pytest.raises(RpcError, match="did not answer in time"):
+            daemon.call("search", like=str(tmp_path / "share" / "none.jpg"))
+        daemon.wait_for(lambda: answers(daemon))
+        share.close()
+
+
+def answers(daemon: HastyDaemon) -> bool:
+    """Whether a search for words has hits; on a busy machine the encoder may be late."""
+    try:
+        return bool(daemon.call("search", text="a cat")["groups"][0]["hits"])
+    except RpcError:
+        return False
 
 
 def hanging(daemon: HastyDaemon) -> list[int]:
