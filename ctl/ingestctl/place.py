@@ -7,6 +7,7 @@ each other by the environment alone.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 MAX_SOCKET_PATH = 100
@@ -49,7 +50,7 @@ def own_socket() -> str:
         return path
     from hashlib import sha256
 
-    return _tidy(f"{_runtime_base()}/ingestd-{sha256(raw).hexdigest()[:16]}/ingestd.sock")
+    return _runtime_folder(f"ingestd-{sha256(raw).hexdigest()[:16]}") + "/ingestd.sock"
 
 
 def log() -> str:
@@ -79,25 +80,37 @@ def _folders() -> tuple[str, str, str, str]:
         return support, support + "/run", _tidy(f"{user}/Library/Logs/ingestd"), support + "/config.toml"
     here = _tidy((os.environ.get("XDG_STATE_HOME") or f"{user}/.local/state") + "/ingestd")
     settings = _tidy((os.environ.get("XDG_CONFIG_HOME") or f"{user}/.config") + "/ingestd/config.toml")
-    return here, _tidy(f"{_runtime_base()}/ingestd"), here + "/log", settings
+    return here, _runtime_folder("ingestd"), here + "/log", settings
 
 
+# The same as in ``ingestd.paths``, where the reasons are given.
 SERVICES = "/run/ingestd"
-"""The same as in ``ingestd.paths``, where the reason is given."""
+SESSIONS = "/run/user"
+SHARED = "/tmp"
 
 
-def _runtime_base() -> str:
+def _runtime_folder(name: str) -> str:
     if os.path.isdir(SERVICES):
         service = f"{SERVICES}/{_user()}"
         if os.path.isdir(service) and os.stat(service).st_uid == os.getuid():
-            return service
+            return _tidy(f"{service}/{name}")
+    shared = _tidy(f"{SHARED}/ingestd-{os.getuid()}/{name}")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.path.isdir(runtime):
-        return runtime
-    user = f"/run/user/{os.getuid()}"
-    if not runtime and os.path.isdir(user) and os.stat(user).st_uid == os.getuid():
-        return user
-    return f"/tmp/ingestd-{os.getuid()}"
+    session = _tidy(f"{SESSIONS}/{os.getuid()}")
+    if runtime and _tidy(runtime) != session:
+        return _tidy(f"{runtime}/{name}") if os.path.isdir(runtime) else shared
+    if _holds_socket(shared):
+        return shared
+    return f"{session}/{name}" if os.path.isdir(session) and os.stat(session).st_uid == os.getuid() else shared
+
+
+def _holds_socket(folder: str) -> bool:
+    try:
+        found = [os.lstat(path) for path in (os.path.dirname(folder), folder, f"{folder}/ingestd.sock")]
+    except OSError:
+        return False
+    kinds = [stat.S_IFMT(info.st_mode) for info in found]
+    return kinds == [stat.S_IFDIR, stat.S_IFDIR, stat.S_IFSOCK] and {info.st_uid for info in found} == {os.getuid()}
 
 
 def _user() -> str:

@@ -17,6 +17,7 @@ import msgspec
 from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
+from ingestd import paths
 from ingestd.control import peer, seats
 from ingestd.control.connection import Connection, Gone, Hangups
 from ingestd.control.door import Door
@@ -75,15 +76,18 @@ class Server:
                 lobby.close()
 
     async def _keep(self, door: Door, lobby: Lobby) -> None:
-        """Put the socket back where clients look for it, whenever it is gone from there."""
+        """Put the socket back where clients look for it now, whenever it is gone from there."""
         told = False
         while True:
             await anyio.sleep(DOOR_S)
             if door.in_place():
                 continue
+            before = door.path
+            door.path = paths.socket_now(before)
             try:
                 door.open()
             except IngestError as error:
+                door.path = before  # the next session's folder may be the better place again
                 if not told:
                     self._log.warning("the control socket is gone, and cannot be put back yet", why=error.sentence())
                 told = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -77,6 +78,12 @@ def test_a_daemon_that_was_started_by_hand_hands_over(absent: Unit) -> None:
     unit.check_whole("handed", 60, ends=1)
 
 
+def by_hand(unit: Unit) -> int:
+    """The process of the daemon that answers after ``ingestctl start``, by the sandbox's count."""
+    unit.ctl("start")
+    return int(json.loads(unit.ctl("status", "--json"))["daemon"]["pid"])
+
+
 def test_logging_out_and_in_again(sandbox: Sandbox) -> None:
     """Without lingering a user's service ends with the session, in the middle of a job, and goes on with the next."""
     sandbox.add_user("guest", 4323, linger=False)
@@ -84,8 +91,13 @@ def test_logging_out_and_in_again(sandbox: Sandbox) -> None:
     refused = sandbox.attempt("ingestctl", "service", "install", user="guest")
     assert refused.returncode == 1
     assert "no login session" in refused.stderr
+    began = by_hand(unit)  # as cron does at boot; a later session finds it, and the service takes over from it
+    sessionless = sandbox.path("/tmp/ingestd-4323/ingestd/ingestd.sock")
+    assert sessionless.is_socket()
     sandbox.run("systemctl", "start", "user@4323.service")  # as logind does for the first session
+    assert by_hand(unit) == began
     said = unit.install()
+    assert not sessionless.exists()
     assert "ends when you log out" in said
     unit.start("away", 120, "--batch-size", "40", "--cooldown", "1")
     unit.under_way("away")
@@ -95,3 +107,11 @@ def test_logging_out_and_in_again(sandbox: Sandbox) -> None:
     unit.check_whole("away", 120, ends=1)
     unit.uninstall()
     assert not sandbox.path("/var/lib/systemd/linger/guest").exists()
+    began = by_hand(unit)  # this one is no service, and outlives the session
+    assert sandbox.path(unit.door).is_socket()
+    sandbox.run("systemctl", "stop", "user@4323.service")
+    sandbox.wait_for(sessionless.is_socket)
+    assert not sandbox.path("/run/user/4323").exists()
+    assert by_hand(unit) == began
+    unit.ctl("shutdown")
+    assert not sessionless.exists()

@@ -32,7 +32,8 @@ _PLACES = [
     ("~/.config/ingestd/config.toml", f"the settings, see ingestd(1); on macOS {_MAC}/config.toml"),
     (
         "$XDG_RUNTIME_DIR/ingestd/ingestd.sock",
-        f"the control socket; without that folder, /tmp/ingestd-UID/ingestd.sock; on macOS {_MAC}/run/ingestd.sock",
+        "the control socket; without that folder, /tmp/ingestd-UID/ingestd/ingestd.sock;"
+        f" on macOS {_MAC}/run/ingestd.sock",
     ),
 ]
 
