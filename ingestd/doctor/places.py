@@ -180,7 +180,7 @@ async def daemon(known: Known) -> list[Finding]:
         if not waiting:
             return [Finding("ok", what, "none runs, and no job waits for one; ingestctl start begins one")]
         text = f"none runs, and {words.many(len(waiting), 'job')} would go on{words.of_jobs(waiting)}"
-        return [Finding("warn", what, text, "ingestctl start; ingestctl service install has it start by itself")]
+        return [Finding("warn", what, text, "ingestctl start")]
     hello, status = known.daemon.hello, known.daemon.status.daemon
     if status.trouble:
         return [Finding("fail", what, f"it cannot store anything: {status.trouble}", FREE_SOME)]

@@ -25,6 +25,7 @@ AT_ONCE: Final = 16
 """Children at once: more roots than these are looked at in turns."""
 
 AWAY: Final = "Connect and mount it, then: ingestctl start; a source that is gone for good: ingestctl stop, or remove"
+RIGHTS: Final = "Give the daemon's user the right to read it (chmod, chgrp, setfacl), then: ingestctl start"
 DEAD: Final = "Its disk or network share does not answer: see that the server runs, or unmount it (umount -f, -l)"
 
 
@@ -82,7 +83,9 @@ def _finding(root: bytes, jobs: list[Job], answer: ResolvedRoot | None) -> Findi
     if answer is None:
         return Finding(bad, WHAT, f"{place}: no answer within {ALONE_S:.0f} seconds{whose}", DEAD)  # type: ignore[arg-type]
     if answer.error:
-        return Finding(bad, WHAT, f"{place}: {answer.error}{whose}", AWAY)  # type: ignore[arg-type]
+        # The walker's sentences; it is a child, so its module is not ours to import.
+        remedy = RIGHTS if "permissions" in answer.error else AWAY
+        return Finding(bad, WHAT, f"{place}: {answer.error}{whose}", remedy)  # type: ignore[arg-type]
     kind = f", {answer.fs}" if answer.fs else ""
     moved = "" if answer.path == root else f", now {words.path(answer.path)}"
     return Finding("ok", WHAT, f"{place}: can be {'listed' if answer.is_dir else 'read'}{kind}{moved}{whose}")

@@ -26,7 +26,7 @@ class Played(Systemd):
     def installed(self) -> bool:
         return self._there
 
-    def show(self) -> dict[str, str]:
+    def show(self, seconds: float | None = None) -> dict[str, str]:
         return self._now
 
     def linger(self) -> bool | None:
@@ -42,12 +42,20 @@ class Played(Systemd):
         (Played(), True, "warn", "another version or environment wrote it", "service install renews it"),
         (Played(UnitFileState="disabled"), False, "warn", "does not start by itself", "ingestctl service install"),
         (Played(linger=False), False, "warn", "it ends when you log out", "--linger"),
+        (Played(linger=False, ActiveState="inactive"), False, "warn", "is installed and stopped", "ingestctl start"),
         (
             Played(ActiveState="failed", ExecMainCode="1", ExecMainStatus="78"),
             False,
             "fail",
             "a mistake in the configuration",
             "ingestctl service logs",
+        ),
+        (
+            Played(ActiveState="failed", ExecMainCode="2", ExecMainStatus="9", StatusText="idle: 9 jobs"),
+            False,
+            "fail",
+            "has failed: ended by signal 9; before that",
+            "ingestctl start",
         ),
     ],
 )

@@ -33,10 +33,11 @@ def test_it_is_named(sick: Findings, what: str, finding: str, level: str, remedy
 
 @needs_permissions
 def test_an_unreadable_root_is_named(sick: Findings) -> None:
-    """Permissions that keep the daemon's user out."""
+    """Permissions that keep the daemon's user out: what helps is a right, and not a disk to be mounted."""
     named = sick.one("source", "/shut: ")
     assert named["level"] == "fail"
     assert "may not read it" in named["finding"]
+    assert named["remedy"].startswith("Give the daemon's user the right to read it")
 
 
 def test_the_rest_stands(sick: Findings) -> None:

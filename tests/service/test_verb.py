@@ -155,7 +155,7 @@ class PlayedLaunchd:
         self.begins = True
         self.screen = True
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
         self.calls.append(words)
         code, out = {"print": self._print, "bootstrap": self._bootstrap, "bootout": self._bootout}.get(
             words[0], lambda *_: (0, "")

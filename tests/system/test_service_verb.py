@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.sandbox import Sandbox
-from tests.system.unit import Unit
+from tests.system.unit import META, Unit
 
 
 @pytest.fixture(scope="module", params=["user", "system"])
@@ -58,10 +58,12 @@ def test_status_finds_the_service_that_there_is(unit: Unit) -> None:
 
 def test_start_begins_the_service(unit: Unit) -> None:
     """After ``shutdown`` the daemon has ended in order and stays away; ``start`` begins it where it belongs."""
-    unit.ctl("shutdown")
+    ended = unit.sandbox.attempt("ingestctl", "shutdown", user=unit.user)
+    assert (ended.returncode, f"sudo systemctl start {unit.name}" in ended.stderr) == (0, unit.kind == "system"), ended
     unit.sandbox.wait_for(lambda: unit.show("ActiveState") == "inactive")
     assert (unit.show("Result"), unit.show("ExecMainStatus"), unit.restarts()) == ("success", "0", 0)
     assert facts(unit)["last_exit"] == "exit code 0: it ended in order"
+    looked = unit.sandbox.attempt("ingestctl", "status", user=unit.user)
     started = unit.sandbox.attempt("ingestctl", "start", user=unit.user)
     if unit.kind == "user":
         assert started.returncode == 0, started
@@ -69,10 +71,28 @@ def test_start_begins_the_service(unit: Unit) -> None:
     else:  # only root may, and no second daemon is begun in the background instead
         assert started.returncode == 1
         assert f"sudo systemctl start {unit.name}" in started.stderr
+        assert f"start it with: sudo systemctl start {unit.name}" in looked.stderr
         assert unit.show("ActiveState") == "inactive"
         unit.systemctl("start", unit.name)
     assert unit.is_active()
     assert json.loads(unit.ctl("status", "--json"))["daemon"]["pid"] > 0
+
+
+def test_an_order_waits_for_a_daemon_that_is_started_again(unit: Unit) -> None:
+    """Killed, and not yet back: ``status`` says that it is being started, and ``start FOLDER`` loses nothing."""
+    photos = unit.photos("meanwhile", 3)
+    unit.override("RestartSec=5")  # room for both commands before it is back
+    try:
+        before = unit.pid
+        unit.kill("KILL")
+        unit.sandbox.wait_for(lambda: unit.show("SubState") == "auto-restart")
+        looked = unit.sandbox.attempt("ingestctl", "status", user=unit.user)
+        unit.ctl("start", photos, "--name", "meanwhile", *META)
+        assert f"{unit.name} is starting it again" in looked.stderr
+        assert unit.has_replaced(before)
+        assert unit.finish("meanwhile")["counts"]["done"] == 3
+    finally:
+        unit.override(None)
 
 
 def test_a_second_daemon_does_not_fight_for_the_folder(unit: Unit) -> None:

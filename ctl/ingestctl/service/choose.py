@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Service: TypeAlias = Systemd | Launchd
 
+ASK_S = 2.0
+"""Seconds for a service manager to answer somebody who only wants to look."""
+
 
 def service(*, system: bool, user: str | None) -> Service:
     """The service that ``--system`` and ``--for`` mean. Raises ``Failure`` for one that cannot be here."""
@@ -46,6 +49,29 @@ def installed() -> Service | None:
     from ingestctl.service.systemd import mine
 
     return mine()
+
+
+def start_command() -> str:
+    """What this user types to have the daemon run; no service manager is asked."""
+    found = _installed()
+    return "ingestctl start" if found is None else found.start_command()
+
+
+def way_on() -> str:
+    """What has a daemon run that does not, in words: its service manager is at it, or what to type."""
+    found = _installed()
+    if found is not None and (now := found.show(ASK_S))["ActiveState"] == "activating":
+        again = " again" if now["SubState"].startswith(("auto-restart", "spawn")) or int(now["NRestarts"] or 0) else ""
+        return f"{found.name} is starting it{again}: ask again in some seconds"
+    return f"start it with: {'ingestctl start' if found is None else found.start_command()}"
+
+
+def _installed() -> Service | None:
+    """As ``installed``, for words alone: what cannot be found out is no error."""
+    try:
+        return installed()
+    except (Failure, KeyError):  # its file may not be read; this user has no name
+        return None
 
 
 def _account(user: str | None) -> Any:

@@ -25,9 +25,13 @@ GONE_S = 150.0
 """Seconds for the agent to end: the ``ExitTimeOut`` of its property list."""
 
 
-def run_launchctl(*words: str) -> subprocess.CompletedProcess[str]:
-    """``launchctl words``, its output kept."""
-    return subprocess.run(["launchctl", *words], capture_output=True, text=True, errors="replace", check=False)
+def run_launchctl(*words: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
+    """``launchctl words``, its output kept; exit code 124 when it takes longer than ``seconds``."""
+    command = ["launchctl", *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"launchctl did not answer within {seconds} s")
 
 
 class Launchd:
@@ -36,6 +40,7 @@ class Launchd:
     account: Any = None
     unit = LABEL
     name = f"the launchd agent {LABEL}"
+    flags = ""
 
     def __init__(self, launchctl: Callable[..., subprocess.CompletedProcess[str]] = run_launchctl) -> None:
         self._launchctl = launchctl
@@ -45,6 +50,10 @@ class Launchd:
     @property
     def unit_file(self) -> str:
         return os.path.expanduser(f"~/Library/LaunchAgents/{LABEL}.plist")
+
+    def start_command(self) -> str:
+        """What its user types to have it run."""
+        return "ingestctl start"
 
     def files(self) -> dict[str, str]:
         """Its property list, by place."""
@@ -70,6 +79,10 @@ class Launchd:
         """Raises ``Failure`` where this user has no graphical login session, which agents belong to."""
         if self._launchctl("print", self._domain).returncode:
             raise self._cannot("nobody is logged in at the screen as this user", "log in there, then try it again")
+
+    def check_manager(self) -> None:
+        """As ``check``."""
+        self.check()
 
     def check_alone(self) -> None:
         """There is no other kind of service here."""
@@ -120,13 +133,15 @@ class Launchd:
         """Remove its property list; the paths that were removed."""
         return [self.unit_file] if files.remove(self.unit_file) else []
 
-    def show(self) -> dict[str, str]:
-        """What launchd knows of it, under systemd's names for the same things."""
-        done = self._launchctl("print", self._target)
+    def show(self, seconds: float | None = None) -> dict[str, str]:
+        """What launchd knows of it, under systemd's names for the same things; nothing if it takes over ``seconds``."""
+        done = self._launchctl("print", self._target, seconds=seconds)
         told = dict(re.findall(r"^\t([a-z ]+) = (.*)$", done.stdout, re.MULTILINE)) if done.returncode == 0 else {}
         status = told.get("last exit code", "").partition(":")[0]
         ended = status.lstrip("-").isdecimal()
         state = "active" if "pid" in told else "failed" if ended else "inactive"
+        if told.get("state") == "spawn scheduled":  # it died, and launchd begins it again after ThrottleInterval
+            state = "activating"
         return {
             "LoadState": "loaded" if told else "not-found", "UnitFileState": "enabled" if self.installed() else "",
             "ActiveState": state, "SubState": told.get("state", "not loaded"), "ActiveEnterTimestamp": "",

@@ -23,7 +23,7 @@ UP_S = 60.0
 PROPERTIES = (
     "LoadState", "UnitFileState", "ActiveState", "SubState", "ActiveEnterTimestamp", "MainPID", "StatusText", "Result",
     "ExecMainCode", "ExecMainStatus", "NRestarts", "FragmentPath", "NeedDaemonReload",
-    "InvocationID",
+    "InvocationID", "Job",
 )  # fmt: skip
 
 ENDINGS = {
@@ -44,6 +44,16 @@ class Systemd:
         self.account = account
         self.unit = "ingestd.service" if account is None else f"ingestd@{account.pw_name}.service"
         self.name = f"the user service {self.unit}" if account is None else f"the system service {self.unit}"
+
+    @property
+    def flags(self) -> str:
+        """What ``ingestctl service VERB`` must be given to mean this one, with a space before it."""
+        return "" if self.account is None else f" --system --for {self.account.pw_name}"
+
+    def start_command(self) -> str:
+        """What who asks types to have it run: only root may start a service of the system."""
+        own = self.account is None or os.geteuid() == self.account.pw_uid == 0
+        return "ingestctl start" if own else f"sudo systemctl start {self.unit}"
 
     # ------------------------------------------------------------------------------------------------- what is written
 
@@ -95,21 +105,27 @@ class Systemd:
 
     def check(self) -> None:
         """Raises ``Failure`` where no systemd runs that could have it, or this user may not change it."""
+        self.check_manager()
+        if self.account is not None and os.geteuid() != 0:
+            again = " ".join(sys.argv[1:])
+            raise self._cannot("only root may", f"sudo {sys.executable} -m ingestctl {again}", "change")
+
+    def check_manager(self) -> None:
+        """Raises ``Failure`` where no systemd runs that could have it, or this user's own does not answer."""
         if not os.path.isdir("/run/systemd/system"):
             raise self._cannot(
                 "no systemd runs on this machine (a container, perhaps)",
                 f"start the daemon with: ingestctl start; in a container, let it run: {sys.executable} -m ingestd",
             )
-        if self.account is None:
-            if self._systemctl("show", "--property=Version", check=False).returncode:
-                user = _account(os.getuid()).pw_name
-                raise self._cannot(
-                    f"the service manager of {user} does not answer: this user has no login session here",
-                    f"log in as {user} (su and sudo are no login), or once: sudo loginctl enable-linger {user}",
-                )
-        elif os.geteuid() != 0:
-            again = " ".join(sys.argv[1:])
-            raise self._cannot("only root may", f"sudo {sys.executable} -m ingestctl {again}", "change")
+        if self.account is None and self._systemctl("show", "--property=Version", check=False).returncode:
+            user, caller = _account(os.getuid()).pw_name, os.environ.get("SUDO_USER")
+            remedy = f"log in as {user} (su and sudo are no login), or once: sudo loginctl enable-linger {user}"
+            if os.geteuid() == 0 and caller and caller != user:  # meant is the caller's own
+                again = " ".join(sys.argv[1:])
+                remedy = f"run it without sudo, as {caller}: ingestctl {again}; a service of the system: add --system"
+            raise self._cannot(
+                f"the service manager of {user} does not answer: this user has no login session here", remedy
+            )
 
     def check_alone(self) -> None:
         """Raises ``Failure`` where the same user has the other kind of service: one state folder has one daemon."""
@@ -157,27 +173,31 @@ class Systemd:
             environment.make_folders(self.writable(), self.account)
 
     def up(self, *, restart: bool = False, seconds: float = UP_S) -> dict[str, str]:
-        """Have it run: returns when it is ready, or raises ``Failure`` with its own words."""
-        # A restart that was only queued leaves the old process in sight for a moment: it is told by its invocation.
-        before = self.show()["InvocationID"] if restart else ""
+        """Have it run: returns when it is ready, or raises ``Failure`` with its own words.
+
+        One that has died and that its manager starts again by itself (``RestartSec``) is waited for.
+        """
+        # A life that was there before stays in sight until the manager begins the next one, be it a running process
+        # that is to be restarted or a death that is no answer to this start: it is told by its invocation.
+        before = self.show()
+        old = "" if before["ActiveState"] in ("inactive", "failed") else before["InvocationID"]
         self._systemctl("reset-failed", self.unit, check=False)  # it may have died too often, once
         done = self._systemctl("restart" if restart else "start", "--no-block", self.unit, check=False)
-        if done.returncode:
-            words = (done.stderr.strip().splitlines() or ["systemctl refused"])[0]
-            way = "log in as that user, then: " if self.account is None else "sudo "
-            scope = "--user " if self.account is None else ""
-            raise self._cannot(words, f"{way}systemctl {scope}start {self.unit}", "start")
         deadline = time.monotonic() + seconds
         while True:
             now = self.show()
-            renewed = not before or now["InvocationID"] != before
-            if renewed and now["ActiveState"] == "active" and now["SubState"] == "running":
+            state, renewed = now["ActiveState"], not old or now["InvocationID"] != old
+            # Who may not start it may still wait for one that comes back by itself.
+            if done.returncode and (restart or state not in ("active", "activating", "deactivating")):
+                raise self._refused(done)
+            if state == "active" and now["SubState"] == "running" and (renewed or not restart):
                 return now
-            if renewed and (now["ActiveState"] == "failed" or now["SubState"] == "auto-restart"):
+            dead = state == "failed" and (renewed or now["Job"] in ("", "0"))  # with a job, its start is still to come
+            if dead or (renewed and now["SubState"].startswith("auto-restart")):
                 raise self._failed(now)
             if time.monotonic() >= deadline:
                 words = now["StatusText"] or f"it is {now['SubState']}"
-                raise self._cannot(words, "see what it does with: ingestctl service logs", "start")
+                raise self._cannot(words, f"see what it does with: ingestctl service logs{self.flags}", "start")
             time.sleep(0.1)
 
     def down(self) -> None:
@@ -204,9 +224,10 @@ class Systemd:
         units = os.path.dirname(self.unit_file)
         return [os.path.dirname(place.socket()), f"{units}/default.target.wants", units, os.path.dirname(units)]
 
-    def show(self) -> dict[str, str]:
-        """What the manager knows of it; empty words where it knows nothing."""
-        done = self._systemctl("show", f"--property={','.join(PROPERTIES)}", self.unit, check=False)
+    def show(self, seconds: float | None = None) -> dict[str, str]:
+        """What the manager knows of it; empty words where it knows nothing, or does not say it within ``seconds``."""
+        command = ["show", f"--property={','.join(PROPERTIES)}", self.unit]
+        done = self._systemctl(*command, check=False, seconds=seconds)
         told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
         return {name: told.get(name, "") for name in PROPERTIES}
 
@@ -241,18 +262,25 @@ class Systemd:
     def _failed(self, now: dict[str, str]) -> Failure:
         from ingestctl.daemon import own_exit
 
-        words = now["StatusText"] or ending(now) or "it ended at once"
-        failure = self._cannot(words, "see more with: ingestctl service logs", "start")
+        words = reason(now) or "it ended at once"
+        failure = self._cannot(words, f"see more with: ingestctl service logs{self.flags}", "start")
         if now["ExecMainCode"] == "1":
             failure.exit = own_exit(int(now["ExecMainStatus"]), words.removeprefix("cannot read "))
         return failure
 
+    def _refused(self, done: subprocess.CompletedProcess[str]) -> Failure:
+        words = (done.stderr.strip().splitlines() or ["systemctl refused"])[0]
+        by_hand = f"log in as that user, then: systemctl --user start {self.unit}"
+        return self._cannot(words, by_hand if self.account is None else f"sudo systemctl start {self.unit}", "start")
+
     def _cannot(self, words: str, remedy: str, operation: str = "install") -> Failure:
         return Failure(words, operation=operation, object=self.name, remedy=remedy, exit=EXIT_ERROR)
 
-    def _systemctl(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def _systemctl(
+        self, *words: str, check: bool = True, seconds: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
         scope = ["--user"] if self.account is None else ["--system"]
-        done = _run(["systemctl", *scope, "--no-ask-password", *words])
+        done = _run(["systemctl", *scope, "--no-ask-password", *words], seconds)
         if check and done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise self._cannot(reason, "see: journalctl -b -n 50", f"{words[0]} (systemctl)")
@@ -291,6 +319,17 @@ def ending(now: dict[str, str]) -> str:
     return f"ended by signal {status}"
 
 
+def reason(now: dict[str, str]) -> str:
+    """Why it does not run, in words; empty where nobody knows.
+
+    What it said last is the reason only if it exited by itself: one that was killed had no time to say anything new.
+    """
+    how, said = ending(now), now["StatusText"]
+    if how and (now["ExecMainCode"] not in ("0", "1", "") or now["Result"] == "watchdog"):
+        return how + (f"; before that it said: {said}" if said else "")
+    return said or how
+
+
 def _instances() -> list[str]:
     """Users that have the system service."""
     try:
@@ -306,7 +345,7 @@ def _account(uid: int) -> Any:
     return pwd.getpwuid(uid)
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], seconds: float | None = None) -> subprocess.CompletedProcess[str]:
     env = dict(os.environ)
     runtime = f"/run/user/{os.getuid()}"
     # A shell that su or cron began does not know where its user's manager is, though it may be there.
@@ -315,7 +354,10 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     env["LC_ALL"] = "C.UTF-8"
     try:
         return subprocess.run(
-            command, env=env, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False
-        )
+            command, env=env, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False,
+            timeout=seconds,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"{command[0]} did not answer within {seconds} s")
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not installed")

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 
-from ingestctl import argument, rpc
+from ingestctl import argument, place, rpc
 from ingestctl.text import clean, many
 
 TYPE_CHECKING = False
@@ -202,4 +202,14 @@ def shutdown(args: argparse.Namespace) -> int:
             exit=rpc.EXIT_TEMPORARY,
         )
     print(f"the daemon (pid {pid}) has ended")
+    _tell_the_way_back()
     return rpc.EXIT_OK
+
+
+def _tell_the_way_back() -> None:
+    """Its user may end a daemon that a service of the system keeps, and may not start it again."""
+    from ingestctl.service.choose import start_command
+
+    way = "" if place.is_anothers() else start_command()
+    if way.startswith("sudo "):
+        print(f"it is a service of the system, which only root may start again: {way}", file=sys.stderr)

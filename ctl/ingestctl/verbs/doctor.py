@@ -120,7 +120,7 @@ def service_finding() -> dict[str, Any]:
     """Whether the daemon starts by itself and goes on when nobody is logged in."""
     from ingestctl.service import files
     from ingestctl.service.choose import installed, service
-    from ingestctl.service.systemd import ending
+    from ingestctl.service.systemd import reason
 
     if sys.platform != "darwin" and not os.path.isdir("/run/systemd/system"):
         text = "not installed: no systemd runs here (a container, perhaps), so nothing starts the daemon after a reboot"
@@ -133,13 +133,15 @@ def service_finding() -> dict[str, Any]:
         return _finding("warn", f"{found.unit_file} is about another INGESTD_HOME than this one", _INSTALL)
     now = found.show()
     if now["ActiveState"] == "failed":
-        why = now["StatusText"] or ending(now) or "no reason given"
-        return _finding("fail", f"{found.name} has failed: {why}", "ingestctl service logs; then ingestctl start")
+        remedy = f"ingestctl service logs{found.flags}; then {found.start_command()}"
+        return _finding("fail", f"{found.name} has failed: {reason(now) or 'no reason given'}", remedy)
     if files.changed(found.files()):
         text = f"{found.unit_file} is as another version or environment wrote it"
         return _finding("warn", text, f"{_again(found)} renews it")
     if not now["UnitFileState"].startswith("enabled"):
         return _finding("warn", f"{found.name} is there and does not start by itself", _again(found))
+    if now["ActiveState"] == "inactive":
+        return _finding("warn", f"{found.name} is installed and stopped", found.start_command())
     state = f"{found.name} is installed, {now['ActiveState']}"
     if found.account is None and found.linger() is False:
         text = f"{state}; it ends when you log out, and starts when you log in"
@@ -148,7 +150,7 @@ def service_finding() -> dict[str, Any]:
 
 
 def _again(found: Service) -> str:
-    return _INSTALL if found.account is None else f"sudo {_INSTALL} --system --for {found.account.pw_name}"
+    return f"{'sudo ' if found.account is not None else ''}{_INSTALL}{found.flags}"
 
 
 def _finding(level: str, finding: str, remedy: str = "") -> dict[str, Any]:

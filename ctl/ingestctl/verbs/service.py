@@ -99,8 +99,8 @@ def _install(found: Service, args: argparse.Namespace) -> int:
         raise rpc.Failure(
             "it is there for another INGESTD_HOME, whose jobs would stand still from then on",
             operation="install", object=found.name,
-            remedy="set INGESTD_HOME as it was then, or take that service away first: ingestctl service uninstall"
-            + (f" --system --for {found.account.pw_name}" if found.account is not None else ""),
+            remedy="set INGESTD_HOME as it was then, or take that service away first: "
+            f"ingestctl service uninstall{found.flags}",
         )  # fmt: skip
     if left := environment.settings_left_out():
         print(f"Note: {', '.join(left)} hold in this shell alone; the service has {place.config()}", file=sys.stderr)
@@ -121,7 +121,8 @@ def _install(found: Service, args: argparse.Namespace) -> int:
     word = "restarted" if renew else "runs already, nothing was to change" if running else "started"
     print(f"{found.name}: {word} (pid {now['MainPID']})")
     print(_when(found))
-    print("look on with: ingestctl service status; ingestctl service logs -f", file=sys.stderr)
+    look, logs = (f"ingestctl service {verb}{found.flags}" for verb in ("status", "logs -f"))
+    print(f"look on with: {look}; {logs}", file=sys.stderr)
     return rpc.EXIT_OK
 
 
@@ -228,11 +229,14 @@ def _facts(found: Service) -> dict[str, Any]:
 
 def _told(found: Service, facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("service", found.name.removeprefix("the "))]
-    stale = "" if facts["current"] else ", as another version or environment wrote it; renew: ingestctl service install"
-    lines.append(("installed", f"{facts['file']}{stale}" if facts["installed"] else "no; ingestctl service install"))
+    install = f"{'sudo ' if found.account is not None else ''}ingestctl service install{found.flags}"
+    stale = "" if facts["current"] else f", as another version or environment wrote it; renew: {install}"
+    lines.append(("installed", f"{facts['file']}{stale}" if facts["installed"] else f"no; {install}"))
     if not facts["installed"] and facts["active"] != "active":
         return lines
-    enabled = "yes" if facts["enabled"] else "no: it does not start by itself; ingestctl service install"
+    if facts["active"] == "unknown":
+        return [*lines, ("state", f"unknown: {_unmanaged(found)}")]
+    enabled = "yes" if facts["enabled"] else f"no: it does not start by itself; {install}"
     state = f"{facts['active']} ({facts['sub']})"
     if facts["active"] == "active":
         state += f" since {facts['since']}" if facts["since"] else ""
@@ -241,18 +245,28 @@ def _told(found: Service, facts: dict[str, Any]) -> list[tuple[str, str]]:
         state += f", started again {facts['restarts']} times by itself"
     lines += [("enabled", enabled), ("state", state)]
     if facts["says"]:
-        lines.append(("says", facts["says"]))
+        lines.append(("says" if facts["pid"] else "said last", facts["says"]))
     if facts["last_exit"]:
         lines.append(("last exit", facts["last_exit"]))
-    if facts["active"] != "active":
-        lines.append(("try", "ingestctl start; ingestctl service logs"))
-    lines.append(("runs", _when(found)))
+    if facts["active"] not in ("active", "activating"):
+        lines.append(("try", f"{found.start_command()}; ingestctl service logs{found.flags}"))
+    if facts["enabled"]:
+        lines.append(("runs", _when(found)))
     if facts["version"] not in ("", facts["client_version"]):
-        mismatch = f"daemon {facts['version']}, this client {facts['client_version']}; renew: ingestctl service install"
+        mismatch = f"daemon {facts['version']}, this client {facts['client_version']}; renew: {install}"
         lines.append(("version", mismatch))
     elif facts["version"]:
         lines.append(("version", facts["version"]))
     return lines
+
+
+def _unmanaged(found: Service) -> str:
+    """Why nothing can be learnt of it, with the way on."""
+    try:
+        found.check_manager()
+    except rpc.Failure as failure:
+        return f"{failure.message}; {failure.remedy}"
+    return "its service manager says nothing of it; see: journalctl -b -n 50"
 
 
 def _version(found: Service) -> str:

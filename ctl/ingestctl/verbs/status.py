@@ -57,9 +57,10 @@ def _reply(job: str | None) -> dict[str, Any]:
         if not away.absent:
             raise
     from ingestctl.daemon import oneshot
+    from ingestctl.service.choose import way_on
 
     reply = oneshot("status")
-    print("no daemon is running: this is what the ledger holds; start it with: ingestctl start", file=sys.stderr)
+    print(f"no daemon is running: this is what the ledger holds; {way_on()}", file=sys.stderr)
     if job is not None:
         reply["jobs"] = [known for known in reply["jobs"] if job in (known["name"], known["uuid"])][:1]
         if not reply["jobs"]:
