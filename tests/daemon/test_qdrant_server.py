@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemon.house import defects
+from tests.daemon.house import HastyDaemon, defects
 from tests.daemonkit import Daemon, RpcError
 from tests.pictures import write_photos
 from tests.qdrantkit import QdrantKit
@@ -78,9 +78,11 @@ def test_a_key_that_the_server_does_not_take(kit: QdrantKit, tmp_path: Path) -> 
     folder = tmp_path / "photos"
     write_photos(folder, 3)
     asked = {"describe": "none", "embed": "builtin", "sinks": [f"qdrant:{kit.url}"], "name": "photos"}
-    with Daemon(tmp_path / "home", {"INGESTD_QDRANT_KEY": "another"}) as daemon:
-        daemon.ingest(folder, wait=False, **asked)
-        daemon.wait_for(lambda: daemon.job()["status"] == "failed", 120)
+    other = {"INGESTD_QDRANT_KEY": "another"}
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}, env=other) as daemon:
+        with pytest.raises(RpcError, match="the server answers 401"):
+            daemon.ingest(folder, wait=False, **asked)
+        assert daemon.job()["status"] == "failed"
         assert "INGESTD_QDRANT_KEY" in str(daemon.job())
         assert kit.points() == {}
     with Daemon(tmp_path / "home", {"INGESTD_QDRANT_KEY": KEY}) as daemon:
