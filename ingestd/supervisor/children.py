@@ -243,14 +243,12 @@ class Children:
             # What it printed last is still in the pipes; a grandchild that holds them open is not waited for.
             tasks.cancel_scope.deadline = anyio.current_time() + 1
         del self.alive[process.pid]
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                await pipe.aclose()
         if code is None and process.returncode is None:
             self.abandoned[process.pid] = child
             self._on_abandon(child)
             self._tasks.start_soon(self._reap, process)
             return -signal.SIGKILL
+        await process.aclose()  # a grandchild that holds the pipes open does not keep them open here
         return await process.wait()
 
     async def _give_up(
