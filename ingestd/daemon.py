@@ -359,7 +359,7 @@ async def _until_done(supervisor: Supervisor, tasks: anyio.abc.TaskGroup) -> Non
         try:
             await supervisor.run(children)
         except BaseException:
-            supervisor.children.kill_all()  # a child is always waited for, so it must not outlive its supervisor
+            supervisor.children.kill_all()  # a child is waited for, so it must not outlive its supervisor
             raise
         await anyio.sleep(REPLIES_S)
         children.cancel_scope.cancel()

@@ -50,29 +50,25 @@ MOST_ABANDONED: Final = 2
 class Ending:
     """How a child ended. ``code`` is negative for a signal; ``fatal`` is what it said of itself, if anything.
 
-    ``abandoned``: it has not; SIGKILL did not end it, and nobody waits for it any longer.
+    ``hung``: a disk or share that does not answer is why. It has not ended, and nobody waits for it any longer; or it
+    was not started, because it would hang beside others.
     """
 
     code: int
     fatal: Fatal | None
     last_lines: list[str]
-    abandoned: bool = False
+    hung: bool = False
 
     @property
     def clean(self) -> bool:
         return self.code == 0
 
-    @property
-    def hung(self) -> bool:
-        """Whether a disk or share that does not answer is why it has ended, or has not been started."""
-        return self.abandoned or (self.fatal is not None and self.fatal.kind == "unavailable")
-
     def cause(self) -> str:
         """One sentence for people: its own words, the signal, or its last line."""
-        if self.abandoned:
-            return "it hangs in the kernel and cannot be ended: a disk or share that it reads does not answer"
         if self.fatal is not None:
             return f"cannot {self.fatal.operation} {self.fatal.object}: {self.fatal.message}. {self.fatal.remedy}"
+        if self.hung:
+            return "it hangs in the kernel and cannot be ended: a disk or share that it reads does not answer"
         if self.code < 0:
             return f"it was ended by {signal.Signals(-self.code).name}"
         last = f": {self.last_lines[-1]}" if self.last_lines else ""
@@ -174,8 +170,9 @@ class Children:
         return child
 
     async def _run(self, child: Child, outbox: Any, on_message: OnMessage, on_end: OnEnd) -> None:
-        with anyio.CancelScope(shield=True):  # a child is always waited for: nothing of ours stays a zombie
-            if refusal := self._refusal(child):
+        with anyio.CancelScope(shield=True):  # waited for, or abandoned and reaped later: none stays a zombie
+            refusal = self._refusal(child)
+            if refusal is not None:
                 child.fatal, code = refusal, 1
             else:
                 try:
@@ -185,8 +182,8 @@ class Children:
                     code = 1
             child.outbox.close()
             outbox.close()
-            abandoned = child.pid in self.abandoned
-            child.ending = Ending(code, child.fatal, list(child.last_lines), abandoned)
+            hung = refusal is not None or child.pid in self.abandoned
+            child.ending = Ending(code, child.fatal, list(child.last_lines), hung)
             on_end(child.ending)
 
     def _refusal(self, child: Child) -> Fatal | None:
