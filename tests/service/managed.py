@@ -22,10 +22,12 @@ _WALL = 0x40000000
 
 
 class Managed(HastyDaemon):
-    """``heard``: every message so far, each with the moment (monotonic) at which it came."""
+    """``heard``: every message so far, each with the moment (monotonic) at which it came. ``rig``: Python that its
+    program begins with, to put the daemon where a test wants it."""
 
-    def __init__(self, home: Path, watchdog_s: float = 0, constants: Mapping[str, float] = {}) -> None:
+    def __init__(self, home: Path, watchdog_s: float = 0, constants: Mapping[str, float] = {}, rig: str = "") -> None:
         super().__init__(home, STATUS_S | dict(constants))
+        self._rig = rig
         home.mkdir(parents=True, exist_ok=True)
         self.heard: list[tuple[float, str]] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -35,6 +37,9 @@ class Managed(HastyDaemon):
             self.env["WATCHDOG_USEC"] = str(int(watchdog_s * 1e6))
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
+
+    def code(self) -> str:
+        return f"{self._rig}\n{super().code()}"
 
     def _listen(self) -> None:
         while message := self._socket.recv(4096):

@@ -128,22 +128,15 @@ def test_a_reload_reads_the_configuration_again(daemon: Managed) -> None:
 def test_a_signal_before_it_is_ready(folder: Path, number: signal.Signals, ready: int) -> None:
     """Told to stop while it looks whether its socket answers, it is not ready any more; a reload makes it no sooner."""
 
-    class Early(Managed):
-        """With the signal in the middle of that look."""
-
-        def code(self) -> str:
-            lines = [
-                "import os, anyio, ingestd.daemon as d",
-                "answers = d._answers",
-                "async def late(socket):",
-                f"    os.kill(os.getpid(), {int(number)})",
-                "    await anyio.sleep(0.03)",
-                "    await answers(socket)",
-                "d._answers = late",
-            ]
-            return "\n".join([*lines, super().code()])
-
-    daemon = Early(folder / f"early-{number.name}")
+    in_the_middle_of_that_look = f"""\
+import os, anyio, ingestd.daemon as d
+answers = d._answers
+async def late(socket):
+    os.kill(os.getpid(), {int(number)})
+    await anyio.sleep(0.03)
+    await answers(socket)
+d._answers = late"""
+    daemon = Managed(folder / f"early-{number.name}", rig=in_the_middle_of_that_look)
     try:
         daemon.begin()
         last = "ended" if number == signal.SIGTERM else "idle: no job yet"
@@ -177,24 +170,18 @@ def test_a_disk_too_full_for_its_folders_is_waited_out(folder: Path) -> None:
     """The very first start on a full disk: its folders, its lock and its log wait like the ledger. An exit would be
     ten restarts within half a minute, and then the manager has given up."""
 
-    class Crowded(Managed):
-        """The first try of each step meets a full disk."""
-
-        def code(self) -> str:
-            lines = [
-                "import errno, ingestd.daemon as d",
-                "def crowded(step, tried=[]):",
-                "    def tries(*args):",
-                "        if step not in tried:",
-                "            tried.append(step)",
-                "            raise d._not_writable('write', args[0].state, OSError(errno.ENOSPC, step.__name__))",
-                "        return step(*args)",
-                "    return tries",
-                "d.prepare, d.take_lock, d._log = map(crowded, (d.prepare, d.take_lock, d._log))",
-            ]
-            return "\n".join([*lines, super().code()])
-
-    daemon = Crowded(folder / "crowded", constants={"ingestd.daemon.AGAIN_S": 0.05})
+    full_at_the_first_try_of_each_step = """\
+import errno, ingestd.daemon as d
+def crowded(step, tried=[]):
+    def tries(*args):
+        if step not in tried:
+            tried.append(step)
+            raise d._not_writable('write', args[0].state, OSError(errno.ENOSPC, step.__name__))
+        return step(*args)
+    return tries
+d.prepare, d.take_lock, d._log = map(crowded, (d.prepare, d.take_lock, d._log))"""
+    hasty = {"ingestd.daemon.AGAIN_S": 0.05}
+    daemon = Managed(folder / "crowded", constants=hasty, rig=full_at_the_first_try_of_each_step)
     try:
         daemon.begin()
         daemon.wait_for(lambda: bool(daemon.messages("READY")))
@@ -209,19 +196,12 @@ def test_a_disk_too_full_for_its_folders_is_waited_out(folder: Path) -> None:
 def test_a_start_that_waits_can_be_stopped(folder: Path, number: signal.Signals) -> None:
     """A person or a manager who has enough of waiting for a disk ends it as cleanly as any other daemon."""
 
-    class Crowded(Managed):
-        """Its disk is full for ever."""
-
-        def code(self) -> str:
-            lines = [
-                "import errno, ingestd.daemon as d",
-                "def full(places):",
-                "    raise d._not_writable('write', places.state, OSError(errno.ENOSPC, 'full'))",
-                "d.prepare = full",
-            ]
-            return "\n".join([*lines, super().code()])
-
-    daemon = Crowded(folder / f"waits-{number.name}")
+    full_for_ever = """\
+import errno, ingestd.daemon as d
+def full(places):
+    raise d._not_writable('write', places.state, OSError(errno.ENOSPC, 'full'))
+d.prepare = full"""
+    daemon = Managed(folder / f"waits-{number.name}", rig=full_for_ever)
     try:
         daemon.begin()
         daemon.wait_for(lambda: any(told.startswith("waiting: ") for told in daemon.messages("STATUS")))
