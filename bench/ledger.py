@@ -18,7 +18,7 @@ from ingestd.config import JobSpec, SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.protocol.work import Step
-from ingestd.rows import RootRef
+from ingestd.records import RootRef
 from tests.daemonkit import META, Daemon
 from tests.pictures import write_photos
 

@@ -3,15 +3,15 @@
 The rooms, from the bottom up. A layer may import the ones above it in this list, never the ones below:
 
 ====================  ==========================================================================================
-0 words               ``errors`` (kinds that decide), ``paths`` (where things lie), ``jobs`` (the state tables),
-                      ``qdrant_url`` and ``endpoint_url`` (addresses as a person types them), ``protocol``
-                      (``control`` and ``status`` in the envelope ``rpc``: client⇄daemon; ``work``, ``walk`` and
-                      ``sink`` in the frames of ``wire``: daemon⇄children; ``models``: what the models child is
-                      asked; ``doctor``: what it finds and asks; ``pathtext``: paths as text), ``lockdown`` (what a
-                      child gives up, by the kernel's means: below everybody, since every child begins with it)
-1 policy, pure        ``config``, ``rows`` (the ledger's rows as plain data), ``supervisor``'s ``view`` (what is known),
-                      ``words`` (events and commands), ``decide``, ``plan`` and ``busy`` (what follows),
-                      ``preflight``, ``pace``, ``recipes``: no clock, no OS, no I/O
+0 words               ``errors`` (kinds that decide), ``paths`` (where things lie), ``protocol`` (``control`` and
+                      ``status`` in the envelope ``rpc``: client⇄daemon; ``work``, ``walk`` and ``sink`` in the frames
+                      of ``wire``: daemon⇄children; ``models``: what the models child is asked; ``doctor``: what it
+                      finds and asks; ``pathtext``: paths as text; ``addresses``: URLs as a person types them),
+                      ``lockdown`` (what a child gives up, by the kernel's means: below everybody, since every child
+                      begins with it)
+1 policy, pure        ``config``, ``records`` (the ledger's rows as plain data), ``policy`` (``states`` and their moves,
+                      ``state`` that is known, ``messages`` in and out, ``decide`` and ``plan``, ``activity``,
+                      ``recipe``, ``pace``, ``disk_estimate``): no clock, no OS, no I/O
 2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (clocks, disk, power,
                       the service manager), ``logs``, ``supervisor.children`` (starts, hears and ends child processes)
 3 conduct             ``supervisor.run`` (the loop that performs what ``decide`` returns) with its desks ``crew``

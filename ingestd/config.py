@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ingestd import endpoint_url, qdrant_url
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.protocol.addresses import endpoint_url, qdrant_url
 
 SINK_KINDS: Final = ("qdrant", "jsonl")
 """What a person may write before the colon of ``--sink``."""
@@ -36,7 +36,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     """What was asked for, as typed. What decides results (``STEP_FIELDS``) never changes for a job; the rest may.
 
     None where nothing was asked for: the model's own default holds. ``device`` and ``concurrency`` say what models may
-    use, ``passes`` None means as ``recipes`` decides.
+    use, ``passes`` None means as ``policy.recipe`` decides.
     """
 
     describe: str = "builtin"

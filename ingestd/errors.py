@@ -79,7 +79,7 @@ class Unavailable(IngestError):
 
 
 class IllegalMove(Exception):
-    """A state change that the tables in ``jobs`` do not hold: a defect in the caller, never a user's mistake."""
+    """A state change that ``policy.states`` does not hold: a defect in the caller, never a user's mistake."""
 
 
 class ProtocolError(Exception):

@@ -6,8 +6,8 @@ import pytest
 
 from ingestd.config import DEFAULTS, MAX_WORKERS, JobSpec, Setting, SinkSpec, check_spec, load, parse_sinks
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.policy.recipe import passes_and_bits, requests_of
 from ingestd.protocol.work import Step
-from ingestd.supervisor.recipes import passes_and_bits, requests_of
 
 
 def test_the_environment_wins_over_the_file_over_the_default() -> None:

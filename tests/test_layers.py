@@ -17,19 +17,12 @@ WORDS = {
     "ingestd",
     "ingestd.errors",
     "ingestd.paths",
-    "ingestd.endpoint_url",
-    "ingestd.qdrant_url",
-    "ingestd.jobs",
     "ingestd.protocol",
     "ingestd.supervisor",
     "ingestd.control",
     "ingestd.ledger",
 }
-POLICY = {
-    "ingestd.config",
-    "ingestd.rows",
-    *(f"ingestd.supervisor.{n}" for n in ("decide", "plan", "view", "words", "pace", "recipes", "preflight", "busy")),
-}
+POLICY = {"ingestd.config", "ingestd.records"}
 CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.child")
 HEAVY = {"torch", "numpy", "PIL", "qdrant_edge", "qdrant_client", "transformers", "safetensors"}
 
@@ -40,7 +33,7 @@ def layer_of(module: str) -> int | None:
         return None
     if module in WORDS or module.startswith(("ingestd.protocol.", "ingestd.lockdown")):
         return 0
-    if module in POLICY:
+    if module in POLICY or module.startswith("ingestd.policy"):
         return 1
     if module.startswith(("ingestd.ledger", "ingestd.host", "ingestd.logs")) or module == "ingestd.supervisor.children":
         return 2

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ingestd.control.status import phase_of
+from ingestd.policy.state import JobView
 from ingestd.supervisor.run import Supervisor
-from ingestd.supervisor.view import JobView
 
 ACTIVE = ("running", "waiting", "queued")
 

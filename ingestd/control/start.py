@@ -15,12 +15,12 @@ import msgspec
 from ingestd.config import STEP_FIELDS, VECTOR_SINKS, JobSpec, SinkSpec, check_models, check_spec, parse_sinks
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
 from ingestd.ledger import jobs
+from ingestd.policy import messages as w
+from ingestd.policy.recipe import passes_of
+from ingestd.policy.state import JobView
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes, shown
-from ingestd.rows import JobRow, RootRef
-from ingestd.supervisor import words as w
-from ingestd.supervisor.recipes import passes_of
-from ingestd.supervisor.view import JobView
+from ingestd.records import JobRow, RootRef
 
 if TYPE_CHECKING:
     from ingestd.control.verbs import Verbs

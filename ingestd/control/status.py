@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ingestd.ledger.report import JobFacts
+from ingestd.policy.recipe import shown_place
+from ingestd.policy.state import JobView, SinkView
 from ingestd.protocol import control as c
-from ingestd.supervisor.recipes import shown_place
 from ingestd.supervisor.run import Supervisor
-from ingestd.supervisor.view import JobView, SinkView
 
 
 def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobStatus:

@@ -16,12 +16,12 @@ from ingestd.control.start import start
 from ingestd.control.status import job_status
 from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
 from ingestd.host.log_note import where
-from ingestd.jobs import JobEvent
 from ingestd.ledger import items, jobs, report
 from ingestd.ledger.report import JobFacts
+from ingestd.policy import messages as w
+from ingestd.policy.states import JobEvent
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes, shown
-from ingestd.supervisor import words as w
 from ingestd.supervisor.run import Supervisor
 
 RESTING = ("completed", "failed", "stopped", "paused")

@@ -27,7 +27,7 @@ from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.wire import LineReader
 from ingestd.protocol.work import Machine, Step
-from ingestd.rows import JobRow
+from ingestd.records import JobRow
 
 ACTIVE: Final = ("queued", "running", "waiting", "paused")
 """Statuses of a job that goes on: what it needs and lacks is a failure. A job that has ended may need it again."""

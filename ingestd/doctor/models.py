@@ -16,9 +16,9 @@ from ingestd.doctor.checking import CHILD_S, refused
 from ingestd.doctor.known import KEYLESS, Job, Known
 from ingestd.errors import IngestError
 from ingestd.lockdown.environment import may_fetch, of_models
+from ingestd.policy.recipe import passes_and_bits, requests_of
 from ingestd.protocol import work
 from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtModels, Looked, ModelAsk
-from ingestd.supervisor.recipes import passes_and_bits, requests_of
 
 WHAT: Final = "model"
 LOOKER: Final = "ingestd.worker.look_main"

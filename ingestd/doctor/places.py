@@ -15,8 +15,8 @@ from ingestd.doctor.checking import blocking, refused
 from ingestd.doctor.known import Known
 from ingestd.host.disk import NETWORK_FS, file_system
 from ingestd.host.log_note import where
+from ingestd.policy.disk_estimate import MARGIN, RESERVE, estimate
 from ingestd.protocol.doctor import Finding
-from ingestd.supervisor.preflight import MARGIN, RESERVE, estimate
 
 STORE_RESERVE: Final = 256 * 1024 * 1024
 """Bytes below which an embedded Qdrant store is not written: ``RESERVE`` of ``sinks.qdrant_edge``, held equal by a

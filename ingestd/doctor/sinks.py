@@ -14,9 +14,9 @@ from ingestd.doctor.checking import CHILD_S, refused
 from ingestd.doctor.known import KEYLESS, Job, Known
 from ingestd.errors import IngestError
 from ingestd.lockdown.environment import QDRANT
+from ingestd.policy.recipe import shown_place, sink_place, store_name
 from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtSinks, Looked
 from ingestd.protocol.sink import SinkSetup
-from ingestd.supervisor.recipes import shown_place, sink_place, store_name
 
 WHAT: Final = "sink"
 LOOKER: Final = "ingestd.sinks.look_main"

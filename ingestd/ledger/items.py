@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ingestd.jobs import ItemState, after_daemon_death, after_release, after_worker_death, move_item
 from ingestd.ledger.reader import join_path
 from ingestd.ledger.sql import sql
+from ingestd.policy.states import ItemState, after_daemon_death, after_release, after_worker_death, move_item
 from ingestd.protocol.work import Failure, Outcome, Stat, Work
-from ingestd.rows import Claimed, Committed, KnownContent, Recipe
+from ingestd.records import Claimed, Committed, KnownContent, Recipe
 
 ALL_STEPS = 0
 """``failure.step_id`` for what concerns every step that the item still had (its file could not be decoded, say)."""

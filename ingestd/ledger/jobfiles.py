@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from ingestd.config import JobSpec, SinkSpec
-from ingestd.jobs import JobStatus
 from ingestd.ledger import jobs
+from ingestd.policy.states import JobStatus
 from ingestd.protocol.walk import RootSpec
-from ingestd.rows import JobRow, RootRef
+from ingestd.records import JobRow, RootRef
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -9,12 +9,12 @@ import sqlite3
 import msgspec
 
 from ingestd.config import JobSpec, SinkSpec
-from ingestd.jobs import JobStatus
 from ingestd.ledger import items
 from ingestd.ledger.sql import sql
+from ingestd.policy.states import JobStatus
 from ingestd.protocol.walk import RootSpec
 from ingestd.protocol.work import Step
-from ingestd.rows import CursorRow, JobRow, Recipe, RootRef, StepRow, Tally
+from ingestd.records import CursorRow, JobRow, Recipe, RootRef, StepRow, Tally
 
 
 def begin_epoch(db: sqlite3.Connection, now: int, pid: int, version: str) -> int:
@@ -113,7 +113,7 @@ def change_request(db: sqlite3.Connection, job_id: int, spec: JobSpec, sinks: li
 
 
 def set_status(db: sqlite3.Connection, job_id: int, status: JobStatus, reason: str, actor: str, now: int) -> None:
-    """Store a job's status; the move itself was checked against ``jobs.JOB_MOVES``."""
+    """Store a job's status; the move itself was checked against ``policy.states.JOB_MOVES``."""
     db.execute(sql("job_status"), {"job_id": job_id, "status": status, "reason": reason, "actor": actor, "now": now})
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ingestd.errors import Misconfigured, Unavailable
-from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger import aside
 from ingestd.ledger.reader import open_reader
 from ingestd.ledger.sql import migration, schema
+from ingestd.policy.states import ITEM_MOVES
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]

@@ -15,7 +15,7 @@ from ingestd.ledger.sql import sql
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import RootSpec
-from ingestd.rows import Committed, CursorRow, JobRow, StepRow, Tally
+from ingestd.records import Committed, CursorRow, JobRow, StepRow, Tally
 
 REMEDIES: Final = {
     "unreadable": "Check that the file is there and may be read, then: ingestctl retry",

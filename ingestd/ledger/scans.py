@@ -6,12 +6,12 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from ingestd.jobs import move_item
 from ingestd.ledger.items import touch, uncount
 from ingestd.ledger.sql import sql
+from ingestd.policy.states import move_item
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import Entry, Listing, ScanEnd
-from ingestd.rows import Recipe
+from ingestd.records import Recipe
 
 
 class Applied(NamedTuple):

@@ -217,7 +217,7 @@ CREATE TABLE timing (               -- log-spaced histogram of milliseconds per 
   PRIMARY KEY (job_id, phase, bucket)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE item_move (            -- the legal moves of an item's state: jobs.ITEM_MOVES, held equal by a test
+CREATE TABLE item_move (            -- the legal moves of an item's state: policy.states.ITEM_MOVES, held equal by a test
   old  TEXT NOT NULL,
   new  TEXT NOT NULL,
   PRIMARY KEY (old, new)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from ingestd.endpoint_url import PREFIX
+from ingestd.protocol.addresses.endpoint_url import PREFIX
 
 _SECRET: Final = re.compile(
     r"(^|_)(KEYS?|APIKEY|TOKENS?|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PASS|PAT|CREDENTIALS?|AUTH|COOKIE)(_|$)"

@@ -17,10 +17,10 @@ import msgspec
 
 from ingestd.child import Channel, run_child
 from ingestd.errors import IngestError, Misconfigured, ProtocolError, Unavailable
+from ingestd.protocol.addresses.qdrant_url import Server, collection_name, parse
 from ingestd.protocol.doctor import LookAtSinks, Looked, ToLooker
 from ingestd.protocol.sink import SinkSetup
 from ingestd.protocol.work import Finish
-from ingestd.qdrant_url import Server, collection_name, parse
 from ingestd.sinks import place as places
 from ingestd.sinks.base import dimensions
 

@@ -27,8 +27,8 @@ from qdrant_client import QdrantClient, models
 
 from ingestd.errors import IngestError, Unavailable
 from ingestd.ledger.reader import PAGE, Record, feed_page, open_reader
+from ingestd.protocol.addresses.qdrant_url import collection_name, parse
 from ingestd.protocol.sink import Hit, Search, SinkSetup
-from ingestd.qdrant_url import collection_name, parse
 from ingestd.sinks import qdrant_collection as collections, qdrant_evidence as evidence
 from ingestd.sinks.base import AskedToWait, Cursor, Sink, check_query, dimensions
 from ingestd.sinks.document import MAX_POINT_PATHS, payload, point_id

@@ -22,7 +22,7 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from ingestd.errors import IngestError, Misconfigured, Unavailable
-from ingestd.qdrant_url import Server, refuse_key
+from ingestd.protocol.addresses.qdrant_url import Server, refuse_key
 from ingestd.sinks.base import AskedToWait
 
 KEY_VARIABLE: Final = "INGESTD_QDRANT_KEY"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ingestd import qdrant_url
 from ingestd.lockdown import DNS, Reach
 from ingestd.lockdown.environment import proxy_ports
+from ingestd.protocol.addresses import qdrant_url
 from ingestd.protocol.sink import SinkSetup, ToSink
 
 

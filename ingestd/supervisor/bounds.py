@@ -18,10 +18,10 @@ from anyio.abc import TaskGroup
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
 from ingestd.ledger.reader import root_page
+from ingestd.policy import messages as w
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import ResolvedRoot
-from ingestd.rows import JobRow
-from ingestd.supervisor import words as w
+from ingestd.records import JobRow
 
 if TYPE_CHECKING:
     from ingestd.supervisor.run import Supervisor

@@ -11,10 +11,10 @@ from anyio.abc import TaskGroup
 
 from ingestd.ledger import items, jobs
 from ingestd.lockdown.environment import of_models
+from ingestd.policy import messages as w
 from ingestd.protocol import work
 from ingestd.protocol.pathtext import shown
-from ingestd.rows import Claimed, Committed, Tally
-from ingestd.supervisor import words as w
+from ingestd.records import Claimed, Committed, Tally
 from ingestd.supervisor.bounds import Bounds, sources
 from ingestd.supervisor.children import Child, Ending
 from ingestd.supervisor.sources import may_be_away

@@ -26,22 +26,22 @@ from ingestd.ledger import jobfiles, jobs, report
 from ingestd.ledger.ledger import Ledger
 from ingestd.lockdown import environment
 from ingestd.paths import Places
+from ingestd.policy import messages as w
+from ingestd.policy.decide import decide
+from ingestd.policy.disk_estimate import AFTER_ITEMS, Estimate, estimate, refusal
+from ingestd.policy.pace import Pace
+from ingestd.policy.plan import next_wake
+from ingestd.policy.recipe import passes_and_bits, requests_of, shown_place
+from ingestd.policy.state import JobView, View
 from ingestd.protocol import work
 from ingestd.protocol.control import RemoveReply
-from ingestd.rows import Committed, JobRow, Recipe, StepRow, Tally
-from ingestd.supervisor import words as w
+from ingestd.records import Committed, JobRow, Recipe, StepRow, Tally
 from ingestd.supervisor.awake import AwakeDesk
 from ingestd.supervisor.children import Child, Children, Ending
 from ingestd.supervisor.crew import Crew
-from ingestd.supervisor.decide import decide
-from ingestd.supervisor.pace import Pace
-from ingestd.supervisor.plan import next_wake
-from ingestd.supervisor.preflight import AFTER_ITEMS, Estimate, estimate, refusal
-from ingestd.supervisor.recipes import passes_and_bits, requests_of, shown_place
 from ingestd.supervisor.search import SearchDesk
 from ingestd.supervisor.sinks import SinkDesk
 from ingestd.supervisor.sources import SourceDesk
-from ingestd.supervisor.view import JobView, View
 from ingestd.supervisor.walks import WalkDesk
 
 T = TypeVar("T")

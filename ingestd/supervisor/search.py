@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
+from ingestd.policy import messages as w
 from ingestd.protocol import work
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.sink import Hits, Search
-from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Child, Ending
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
 from ingestd.ledger.sql import sql
 from ingestd.lockdown.environment import QDRANT
+from ingestd.policy import messages as w
+from ingestd.policy.recipe import sink_place, store_name, vector_fingerprint
 from ingestd.protocol.sink import Delivered, Grown, Hits, Search, SinkSetup, Trouble
 from ingestd.protocol.work import Finish
-from ingestd.rows import CursorRow
-from ingestd.supervisor import words as w
+from ingestd.records import CursorRow
 from ingestd.supervisor.children import Child, Ending
-from ingestd.supervisor.recipes import sink_place, store_name, vector_fingerprint
 
 if TYPE_CHECKING:
     from ingestd.supervisor.run import Supervisor

@@ -9,10 +9,10 @@ from anyio.abc import TaskGroup
 
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
+from ingestd.policy import messages as w
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import ResolvedRoot, ResolveRoots, RootsResolved
 from ingestd.protocol.work import Outcome
-from ingestd.supervisor import words as w
 from ingestd.supervisor.children import Ending
 
 if TYPE_CHECKING:

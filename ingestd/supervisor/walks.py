@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ingestd.ledger import jobs, scans
+from ingestd.policy import messages as w
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import Credit, Listing, RootSpec, ScanEnd, WalkerSetup
 from ingestd.protocol.work import Finish
-from ingestd.rows import Tally
-from ingestd.supervisor import words as w
+from ingestd.records import Tally
 from ingestd.supervisor.children import Child, Ending
 
 if TYPE_CHECKING:

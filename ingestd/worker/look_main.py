@@ -14,8 +14,8 @@ import anyio
 
 from ingestd import paths
 from ingestd.child import Channel, run_child
-from ingestd.endpoint_url import PREFIX, parse
 from ingestd.errors import IngestError, ProtocolError
+from ingestd.protocol.addresses.endpoint_url import PREFIX, parse
 from ingestd.protocol.doctor import LookAtModels, Looked, ModelAsk, ToLooker
 from ingestd.protocol.work import Finish
 from ingestd.worker.models import builtin, minilm

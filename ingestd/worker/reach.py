@@ -12,11 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ingestd import endpoint_url, paths
+from ingestd import paths
 from ingestd.errors import Misconfigured
 from ingestd.lockdown import DNS, Reach
 from ingestd.lockdown.environment import may_fetch, port_of, proxy_ports
 from ingestd.lockdown.limits import patience
+from ingestd.protocol.addresses import endpoint_url
 from ingestd.protocol.work import EncodeSetup, Machine, Probe, Step, WorkerSetup
 from ingestd.worker.usage import cores
 

@@ -14,7 +14,7 @@ import pytest
 from ingestd.config import JobSpec, SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
-from ingestd.rows import RootRef
+from ingestd.records import RootRef
 from tests import hubkit
 from tests.ctl.ctlkit import Home, on_terminal, plain, until
 

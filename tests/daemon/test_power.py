@@ -18,7 +18,7 @@ from tests.pictures import write_photos
 
 MANY = 160
 GONE_S = 2.0
-AT_ONCE = {"ingestd.supervisor.busy.AFTER_S": 0.0}
+AT_ONCE = {"ingestd.policy.activity.AFTER_S": 0.0}
 
 
 @pytest.fixture(scope="module")

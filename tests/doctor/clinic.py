@@ -17,7 +17,7 @@ from ingestd.config import JobSpec, SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.protocol.work import Step
-from ingestd.rows import RootRef
+from ingestd.records import RootRef
 from tests.ctl.ctlkit import COMMAND, Home
 from tests.daemonkit import META
 

@@ -13,7 +13,7 @@ from ingestd.ledger import items, jobs, scans
 from ingestd.ledger.ledger import open_writer
 from ingestd.protocol.walk import Entry, Listing
 from ingestd.protocol.work import Failure, Outcome, Stat, Step, StepResult
-from ingestd.rows import Claimed, Committed, Recipe, RootRef
+from ingestd.records import Claimed, Committed, Recipe, RootRef
 
 META, EMBED, DESCRIBE = 1, 2, 4
 """Masks of the three steps. ``describe`` belongs to a second pass."""

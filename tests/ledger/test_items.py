@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger import items, jobs
+from ingestd.policy.states import ITEM_MOVES
 from ingestd.protocol.work import Step
 from tests.ledger.books import DESCRIBE, EMBED, META, Books, books, broken, made, refused, sha, stat
 
@@ -334,7 +334,7 @@ def test_removing_a_job_leaves_the_other_jobs_contents(b: Books) -> None:
 
 
 def test_the_ledger_holds_the_table_of_moves(b: Books) -> None:
-    """The trigger's table is ``jobs.ITEM_MOVES``, no more and no less."""
+    """The trigger's table is ``policy.states.ITEM_MOVES``, no more and no less."""
     rows = set(b.db.execute("SELECT old, new FROM item_move"))
     assert rows == {(old, new) for old, moves in ITEM_MOVES.items() for new in moves.values() if old != new}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ingestd.policy import messages as w
 from ingestd.protocol.walk import ResolvedRoot
 from ingestd.protocol.work import Drain
-from ingestd.supervisor import words as w
 from ingestd.supervisor.bounds import way_to, where
-from tests.supervisor.views import decide, kinds, working
+from tests.policy.views import decide, kinds, working
 
 ROOT = b"/photos"
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from ingestd.control.headline import headline
-from ingestd.rows import Tally
-from ingestd.supervisor.pace import Pace
+from ingestd.policy.pace import Pace
+from ingestd.policy.state import JobView, View, WorkerView
+from ingestd.records import Tally
 from ingestd.supervisor.run import Supervisor
-from ingestd.supervisor.view import JobView, View, WorkerView
 
 EMPTY = Tally(0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None)
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger.reader import Record, feed_page, open_reader
 from ingestd.ledger.sql import schema
+from ingestd.policy.states import ITEM_MOVES
 from ingestd.protocol.sink import SinkSetup
 from ingestd.protocol.work import Step
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import qdrant_edge
 
+from ingestd.protocol.addresses.qdrant_url import collection_name, parse
 from ingestd.protocol.sink import SinkSetup
-from ingestd.qdrant_url import collection_name, parse
 from ingestd.sinks import base
 from ingestd.sinks.base import Sink
 from ingestd.sinks.document import document, payload, point_id

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from ingestd.errors import EXIT_OK, Misconfigured
+from ingestd.protocol.addresses.qdrant_url import parse
 from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trouble
 from ingestd.protocol.work import Fatal, Finish, Hello
-from ingestd.qdrant_url import parse
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.qdrant_wire import MAX_KEY, Wire, read_key
 from tests.childkit import Child, running

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ingestd.jobs import ITEM_MOVES
 from ingestd.ledger.sql import schema
+from ingestd.policy.states import ITEM_MOVES
 from ingestd.protocol.walk import Credit, FromWalker, Listing, RootSpec, ScanEnd, WalkerSetup
 from ingestd.protocol.work import Hello, Stat
 from tests.childkit import Child, running

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ingestd.config import JobSpec, check_spec
-from ingestd.endpoint_url import parse
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.protocol.addresses.endpoint_url import parse
 from ingestd.protocol.work import Machine
 from ingestd.worker.models.openai_.keys import VARIABLE, read_key, without
 from ingestd.worker.models.openai_.meaning import (

@@ -22,8 +22,8 @@ import anyio
 import httpx
 
 from ingestd import __version__
-from ingestd.endpoint_url import Endpoint
 from ingestd.errors import ItemError, Misconfigured, Unavailable
+from ingestd.protocol.addresses.endpoint_url import Endpoint
 from ingestd.worker.models.openai_.keys import without
 from ingestd.worker.models.openai_.meaning import (
     Refused,

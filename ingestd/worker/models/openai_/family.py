@@ -14,8 +14,8 @@ import anyio.from_thread
 import msgspec
 from PIL import Image
 
-from ingestd.endpoint_url import Endpoint, parse
 from ingestd.errors import IngestError, ItemError, Misconfigured
+from ingestd.protocol.addresses.endpoint_url import Endpoint, parse
 from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
 from ingestd.worker.decode import DECODER_VERSION, OVERSAMPLE
 from ingestd.worker.models.base import Answer, Encoder, Family, Runner, Tell, fingerprint

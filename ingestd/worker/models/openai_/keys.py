@@ -7,8 +7,8 @@ import stat
 from collections.abc import Mapping
 from typing import Final
 
-from ingestd.endpoint_url import Endpoint
 from ingestd.errors import Misconfigured
+from ingestd.protocol.addresses.endpoint_url import Endpoint
 from ingestd.protocol.work import Machine
 
 VARIABLE: Final = "INGESTD_ENDPOINT_KEY"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ingestd.policy import decide as deciding, messages as w
+from ingestd.policy.state import Flight, JobView, View, WorkerView
 from ingestd.protocol.work import Outcome, Stat
-from ingestd.rows import Tally
-from ingestd.supervisor import decide as deciding, words as w
-from ingestd.supervisor.view import Flight, JobView, View, WorkerView
+from ingestd.records import Tally
 
 STAT = Stat(1, 1, 1, 1)
 SHA = b"\x01" * 32
@@ -49,7 +49,7 @@ def kinds(commands: list[w.Command]) -> list[str]:
 
 
 def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
-    """What is decided but for keeping the machine awake: that has tests of its own, in ``test_busy``."""
+    """What is decided but for keeping the machine awake: that has tests of its own, in ``test_activity``."""
     return [command for command in deciding.decide(view, event, now) if not isinstance(command, w.Awake)]
 
 

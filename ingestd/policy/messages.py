@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ingestd.jobs import JobEvent
+from ingestd.policy.state import JobView
+from ingestd.policy.states import JobEvent
 from ingestd.protocol.work import Outcome, Stat
-from ingestd.rows import Claimed, Committed, KnownContent, Tally
-from ingestd.supervisor.view import JobView
+from ingestd.records import Claimed, Committed, KnownContent, Tally
 
 # ------------------------------------------------------------------------------------------------------------- events
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from ingestd import qdrant_url
 from ingestd.config import DESCRIBE_FIELDS, JobSpec, SinkSpec
+from ingestd.protocol.addresses import qdrant_url
 from ingestd.protocol.work import Step, StepRequest
-from ingestd.rows import JobRow
+from ingestd.records import JobRow
 
 
 def requests_of(spec: JobSpec) -> list[StepRequest]:

@@ -16,15 +16,15 @@ import msgspec
 
 from ingestd.config import JobSpec, SinkSpec
 from ingestd.ledger import items, jobs, ledger, scans
+from ingestd.policy import messages as w
+from ingestd.policy.decide import decide
+from ingestd.policy.plan import next_wake
+from ingestd.policy.state import JobView, View
 from ingestd.protocol import work
-from ingestd.rows import Recipe, RootRef
-from ingestd.supervisor import words as w
-from ingestd.supervisor.decide import decide
-from ingestd.supervisor.plan import next_wake
-from ingestd.supervisor.view import JobView, View
-from tests.supervisor.family import Family
-from tests.supervisor.invariants import check
-from tests.supervisor.parts import Entry, File, Handle, Kind, SinkProcess, Walk, Worker
+from ingestd.records import Recipe, RootRef
+from tests.policy.family import Family
+from tests.policy.invariants import check
+from tests.policy.parts import Entry, File, Handle, Kind, SinkProcess, Walk, Worker
 
 
 class World(Family):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingestd.supervisor.preflight import RESERVE, Estimate, estimate, refusal
+from ingestd.policy.disk_estimate import RESERVE, Estimate, estimate, refusal
 
 
 def test_more_sinks_and_larger_results_need_more() -> None:

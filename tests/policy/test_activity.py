@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from ingestd.policy import messages as w
+from ingestd.policy.activity import AFTER_S, STALL_S, busy
+from ingestd.policy.decide import decide
+from ingestd.policy.plan import next_wake
+from ingestd.policy.state import SinkView, View, WorkerView
 from ingestd.protocol.work import Drain
-from ingestd.rows import Committed
-from ingestd.supervisor import words as w
-from ingestd.supervisor.busy import AFTER_S, STALL_S, busy
-from ingestd.supervisor.decide import decide
-from ingestd.supervisor.plan import next_wake
-from ingestd.supervisor.view import SinkView, View, WorkerView
-from tests.supervisor.views import job, kinds, outcome, tally, view, working
+from ingestd.records import Committed
+from tests.policy.views import job, kinds, outcome, tally, view, working
 
 
 def sink(**changes: Any) -> SinkView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingestd.errors import IllegalMove
-from ingestd.jobs import (
+from ingestd.policy.states import (
     ITEM_MOVES,
     JOB_MOVES,
     MAX_DAEMON_DEATHS,

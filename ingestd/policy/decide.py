@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingestd.jobs import JOB_MOVES, JobEvent, move_job
+from ingestd.policy import activity, messages as w
+from ingestd.policy.plan import plan
+from ingestd.policy.state import Flight, JobView, View
+from ingestd.policy.states import JOB_MOVES, JobEvent, move_job
 from ingestd.protocol.work import Drain, Outcome, Verdict
-from ingestd.rows import Tally
-from ingestd.supervisor import busy, words as w
-from ingestd.supervisor.plan import plan
-from ingestd.supervisor.view import Flight, JobView, View
+from ingestd.records import Tally
 
 DEATHS_TOLERATED: Final = 5
 """Worker deaths in a row without one committed item: more is no accident, the job waits and says so."""
@@ -26,7 +26,7 @@ SINK_RESTARTS_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
     """Apply ``event`` to ``view``; return what is to be done, in order."""
     commands: list[w.Command] = []
-    if busy.is_sign(event):
+    if activity.is_sign(event):
         view.moved = now
     match event:
         case w.Tick():

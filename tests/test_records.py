@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ingestd.config import JobSpec
+from ingestd.policy.pace import MARGIN, Pace
+from ingestd.policy.recipe import passes_and_bits, requests_of, vector_fingerprint
 from ingestd.protocol.work import Step
-from ingestd.rows import Recipe, Tally
-from ingestd.supervisor.pace import MARGIN, Pace
-from ingestd.supervisor.recipes import passes_and_bits, requests_of, vector_fingerprint
+from ingestd.records import Recipe, Tally
 
 
 def test_a_recipe_knows_the_lowest_pass_of_a_mask() -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingestd.supervisor import words as w
-from ingestd.supervisor.view import JobView, View
+from ingestd.policy import messages as w
+from ingestd.policy.state import JobView, View
 
 AFTER_S: Final = 1.0
 """Seconds of work before the machine is asked: none falls asleep in so short a time, and a handful of files, or a try

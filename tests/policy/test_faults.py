@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from ingestd.policy import messages as w
+from ingestd.policy.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S
+from ingestd.policy.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, QUIET_S, WALK_END_S, next_wake
+from ingestd.policy.state import SinkView
 from ingestd.protocol.work import Drain
-from ingestd.supervisor import words as w
-from ingestd.supervisor.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S
-from ingestd.supervisor.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, QUIET_S, WALK_END_S, next_wake
-from ingestd.supervisor.view import SinkView
-from tests.supervisor.views import decide, job, kinds, tally, view, working
+from tests.policy.views import decide, job, kinds, tally, view, working
 
 # ----------------------------------------------------------------------------------------------------- deaths, faults
 

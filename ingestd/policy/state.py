@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ingestd.jobs import JobStatus
+from ingestd.policy.states import JobStatus
 from ingestd.protocol.work import Outcome, Stat
-from ingestd.rows import JobRow, Tally
+from ingestd.records import JobRow, Tally
 
 WINDOW: Final = 32
 """Items given to a worker and not yet committed: what a kill may cost. Twice the model batch where that is more."""
@@ -154,7 +154,7 @@ class View:
 
     ``owners`` maps a hash to the flight that is being computed for it, ``holders`` to those that wait for it. ``gone``
     has what workers that ended left behind, until the ledger has taken that back. ``stuck``: the ledger cannot be
-    written. ``awake``: the machine was asked to stay awake; ``moved`` and ``busy_since`` are what ``busy`` goes by.
+    written. ``awake``: the machine was asked to stay awake; ``moved`` and ``busy_since`` are what ``activity`` goes by.
     """
 
     jobs: dict[int, JobView] = field(default_factory=dict)

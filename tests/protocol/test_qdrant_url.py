@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ingestd.errors import EXIT_USAGE, Misconfigured
-from ingestd.qdrant_url import MAX_NAME, Server, collection_name, parse, refuse_key
+from ingestd.protocol.addresses.qdrant_url import MAX_NAME, Server, collection_name, parse, refuse_key
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ingestd.jobs import JobEvent, move_job
+from ingestd.policy import activity, messages as w
+from ingestd.policy.state import WINDOW, JobView, SinkView, View, WorkerView
+from ingestd.policy.states import JobEvent, move_job
 from ingestd.protocol.work import Drain, Finish
-from ingestd.supervisor import busy, words as w
-from ingestd.supervisor.view import WINDOW, JobView, SinkView, View, WorkerView
 
 GROUP_MAX: Final = 16
 """Outcomes in one commit: half a window, so that the worker has the other half to go on with meanwhile."""
@@ -59,12 +59,12 @@ def plan(view: View, now: float) -> list[w.Command]:
     commands += _overdue(view, now) + _commits(view, now)
     if not view.closing and (turn := _turn(view, now)):  # a job has just ended: the next one begins at once
         return commands + turn + plan(view, now)
-    return commands + busy.awake(view, now)
+    return commands + activity.awake(view, now)
 
 
 def next_wake(view: View, now: float) -> float:
     """Seconds until time alone can change a decision; at most a minute."""
-    times = [now + 60.0, *busy.times(view)]
+    times = [now + 60.0, *activity.times(view)]
     if view.buffer:
         times.append(view.buffered_since + GROUP_S)
     for job in view.jobs.values():

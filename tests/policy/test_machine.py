@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from ingestd.supervisor import words as w
-from tests.supervisor.invariants import check_end, check_rest
-from tests.supervisor.world import World
+from ingestd.policy import messages as w
+from tests.policy.invariants import check_end, check_rest
+from tests.policy.world import World
 
 KINDS = st.sampled_from(["good", "good", "good", "good", "corrupt", "half", "unreadable", "poison"])
 NAMES = st.integers(0, 60).map(lambda n: b"%03d.jpg" % n)

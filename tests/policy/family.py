@@ -11,12 +11,12 @@ from typing import Any
 
 from ingestd.config import JobSpec
 from ingestd.ledger import jobs, scans
+from ingestd.policy import messages as w
+from ingestd.policy.recipe import passes_and_bits
 from ingestd.protocol.walk import Entry as ListedEntry, Listing, ScanEnd, WalkError
 from ingestd.protocol.work import Failure, Outcome, StepResult
-from ingestd.rows import Recipe
-from ingestd.supervisor import words as w
-from ingestd.supervisor.recipes import passes_and_bits
-from tests.supervisor.parts import DESCRIBE, STEPS, Entry, File, SinkProcess, Walk, Worker
+from ingestd.records import Recipe
+from tests.policy.parts import DESCRIBE, STEPS, Entry, File, SinkProcess, Walk, Worker
 
 
 class Family(ABC):

@@ -7,12 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ingestd.ledger import jobs
-from ingestd.supervisor.busy import AFTER_S, STALL_S
-from ingestd.supervisor.plan import next_wake, plan
-from ingestd.supervisor.view import WINDOW, View
+from ingestd.policy.activity import AFTER_S, STALL_S
+from ingestd.policy.plan import next_wake, plan
+from ingestd.policy.state import WINDOW, View
 
 if TYPE_CHECKING:
-    from tests.supervisor.world import World
+    from tests.policy.world import World
 
 
 def check(world: World) -> None:

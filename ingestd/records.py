@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ingestd.config import JobSpec, SinkSpec
-from ingestd.jobs import ItemState, JobStatus
+from ingestd.policy.states import ItemState, JobStatus
 from ingestd.protocol.work import Step, Work
 
 

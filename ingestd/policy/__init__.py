@@ -1,0 +1,7 @@
+"""What is decided, apart from doing it: pure functions and plain data, no clock, process, database or event loop.
+
+``states`` has the legal moves of jobs and items; ``state`` is what the supervisor knows; ``messages`` are the events
+that reach it and the commands that follow; ``decide`` applies an event, ``plan`` looks for what is missing,
+``activity`` says whether the machine must stay awake. ``recipe`` turns a request into steps with their passes; ``pace``
+estimates what is left in seconds, ``disk_estimate`` in bytes. Times are passed in.
+"""
