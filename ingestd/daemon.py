@@ -22,9 +22,9 @@ from structlog.typing import FilteringBoundLogger
 
 from ingestd import __version__
 from ingestd.config import Settings
-from ingestd.control.door import Door
 from ingestd.control.headline import headline
-from ingestd.control.server import Server
+from ingestd.control.transport.listener import Listener
+from ingestd.control.transport.server import Server
 from ingestd.control.verbs import Verbs
 from ingestd.errors import NO_RESTART, AlreadyRunning, IngestError, Misconfigured, Unavailable, daemon_exit
 from ingestd.host.clocks import SystemClocks
@@ -35,7 +35,7 @@ from ingestd.ledger import aside, jobs
 from ingestd.ledger.ledger import Ledger
 from ingestd.logs import Log, adopted, open_log
 from ingestd.paths import Places
-from ingestd.supervisor.run import Supervisor
+from ingestd.supervisor.loop import Supervisor
 
 T = TypeVar("T")
 
@@ -287,13 +287,13 @@ class _Conduct:
         """Until ``_stop`` is through, or something fails."""
         logger, supervisor = self._log.logger, self._supervisor
         server = Server(self._verbs.handlers(), {"subscribe": self._verbs.stream_subscribe}, logger)
-        door = Door(self._socket, supervisor.settings["read_group"])
+        listener = Listener(self._socket, supervisor.settings["read_group"])
         async with anyio.create_task_group() as tasks:
-            door.open()
+            listener.open()
             tasks.start_soon(self._signals, tasks)
             tasks.start_soon(_until_done, supervisor, tasks)
             await supervisor.serving.wait()
-            tasks.start_soon(server.serve, door)
+            tasks.start_soon(server.serve, listener)
             if self._notifier.heard:
                 await _answers(self._socket)
                 if not self._stopping:
@@ -301,7 +301,7 @@ class _Conduct:
                     self._notifier.ready()
                 tasks.start_soon(self._tell)
                 tasks.start_soon(beat, self._notifier, supervisor.settled, self._pulse)
-        door.close()
+        listener.close()
 
     async def _stop(self) -> None:
         if not self._stopping:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingestd.control.status import phase_of
 from ingestd.policy.state import JobView
-from ingestd.supervisor.run import Supervisor
+from ingestd.supervisor.loop import Supervisor
 
 ACTIVE = ("running", "waiting", "queued")
 

@@ -9,7 +9,7 @@ from ingestd.ledger.report import JobFacts
 from ingestd.policy.recipe import shown_place
 from ingestd.policy.state import JobView, SinkView
 from ingestd.protocol import control as c
-from ingestd.supervisor.run import Supervisor
+from ingestd.supervisor.loop import Supervisor
 
 
 def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobStatus:

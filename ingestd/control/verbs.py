@@ -22,7 +22,7 @@ from ingestd.policy import messages as w
 from ingestd.policy.states import JobEvent
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes, shown
-from ingestd.supervisor.run import Supervisor
+from ingestd.supervisor.loop import Supervisor
 
 RESTING = ("completed", "failed", "stopped", "paused")
 ACTIVE = ("queued", "running", "waiting", "paused")
@@ -156,7 +156,7 @@ class Verbs:
             size,
             memory,
             self.supervisor.ledger.trouble,
-            self.supervisor.awake.status(),
+            self.supervisor.power.status(),
             self.supervisor.log_dropped(),
         )
 

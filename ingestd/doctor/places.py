@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ingestd import __version__
-from ingestd.control.door import check_place
+from ingestd.control.transport.listener import check_place
 from ingestd.doctor import words
 from ingestd.doctor.checking import blocking, refused
 from ingestd.doctor.known import Known

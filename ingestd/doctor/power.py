@@ -12,7 +12,7 @@ from ingestd.host.lid import Lid, closing, read_lid
 from ingestd.host.log_note import own_unit
 from ingestd.protocol.doctor import Finding
 from ingestd.protocol.status import PowerStatus
-from ingestd.supervisor.awake import try_awake
+from ingestd.supervisor.power import try_awake
 
 ASK_S: Final = 8.0
 """Seconds for the system to grant or refuse: it needs a tenth of one, unless it asks somebody."""

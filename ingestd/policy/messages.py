@@ -1,4 +1,4 @@
-"""Events in, commands out: the vocabulary between ``decide`` and ``run``. Plain data, no handles."""
+"""Events in, commands out: the vocabulary between ``decide`` and ``supervisor.loop``. Plain data, no handles."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ingestd.protocol.sink import Hits, Search
 from ingestd.supervisor.children import Child, Ending
 
 if TYPE_CHECKING:
-    from ingestd.supervisor.run import Supervisor
+    from ingestd.supervisor.loop import Supervisor
 
 WARM_S: Final = 300.0
 """Seconds that an encoder stays loaded after its last query: loading one costs far more than keeping it."""

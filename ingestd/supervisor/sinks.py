@@ -22,7 +22,7 @@ from ingestd.records import CursorRow
 from ingestd.supervisor.children import Child, Ending
 
 if TYPE_CHECKING:
-    from ingestd.supervisor.run import Supervisor
+    from ingestd.supervisor.loop import Supervisor
 
 
 @dataclass(slots=True)

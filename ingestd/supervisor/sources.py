@@ -16,7 +16,7 @@ from ingestd.protocol.work import Outcome
 from ingestd.supervisor.children import Ending
 
 if TYPE_CHECKING:
-    from ingestd.supervisor.run import Supervisor
+    from ingestd.supervisor.loop import Supervisor
 
 ROOTS_S: Final = 10.0
 """Seconds for a source to answer: a dead mount never does."""

@@ -64,7 +64,7 @@ class Roamer(HastyDaemon):
 
     def __init__(self, machine: Machine) -> None:
         constants = {f"ingestd.paths.{name}": value for name, value in machine.constants.items()}
-        super().__init__(machine.folder / "home", constants | {"ingestd.control.server.DOOR_S": 0.1})
+        super().__init__(machine.folder / "home", constants | {"ingestd.control.transport.server.LISTENER_S": 0.1})
         self.env["INGESTD_HOME"] = ""
 
     @property

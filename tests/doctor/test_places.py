@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from ingestd import config
-from ingestd.control.door import check_place
+from ingestd.control.transport.listener import check_place
 from ingestd.doctor import known as knowing, places
 from ingestd.doctor.known import Daemon, Known
 from ingestd.errors import Misconfigured

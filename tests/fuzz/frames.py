@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from ingestd.control.seats import LASTING
+from ingestd.control.transport.admission import LASTING
 from ingestd.protocol import control as c
 
 PARSE, INVALID, UNKNOWN, PARAMS, OURS = -32700, -32600, -32601, -32602, -32000

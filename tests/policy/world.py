@@ -1,7 +1,8 @@
 """A daemon without a daemon: the real ``decide`` and the real ledger's functions, between simulated children.
 
-``World`` performs commands as ``run.py`` does, but nothing happens by itself: whatever may happen next (a commit
-becomes durable, a worker hashes a file, a walker ends …) is in ``actions()``, and the test chooses. Time is a number.
+``World`` performs commands as ``supervisor.loop`` does, but nothing happens by itself: whatever may happen next (a
+commit becomes durable, a worker hashes a file, a walker ends …) is in ``actions()``, and the test chooses. Time is a
+number.
 What a command must never do is asserted where it is performed; what must always hold, in ``invariants``.
 """
 

@@ -11,7 +11,7 @@ from ingestd.control.headline import headline
 from ingestd.policy.pace import Pace
 from ingestd.policy.state import JobView, View, WorkerView
 from ingestd.records import Tally
-from ingestd.supervisor.run import Supervisor
+from ingestd.supervisor.loop import Supervisor
 
 EMPTY = Tally(0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None)
 

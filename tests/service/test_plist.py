@@ -11,7 +11,7 @@ from ingestctl.service import templates
 from ingestd import daemon
 from ingestd.ledger import ledger
 from ingestd.logs import opening
-from ingestd.supervisor import run
+from ingestd.supervisor import loop
 
 KEYS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("Label", "UserName", "GroupName", "Program", "BundleProgram", "RootDirectory"), (str,)),
@@ -103,7 +103,7 @@ def test_what_it_says() -> None:
     assert made["Umask"] == 0o077
     assert made["StandardErrorPath"] == made["StandardOutPath"] == "/Users/me/Library/Logs/ingestd/ingestd.stderr"
     assert made["EnvironmentVariables"] == {"PATH": "/usr/bin:/bin"}
-    assert made["ExitTimeOut"] > run.CLOSE_S + daemon.REPLIES_S + 3 * ledger.CLOSE_LANE_S + opening.FLUSH_S
+    assert made["ExitTimeOut"] > loop.CLOSE_S + daemon.REPLIES_S + 3 * ledger.CLOSE_LANE_S + opening.FLUSH_S
 
 
 def test_strange_places_survive() -> None:

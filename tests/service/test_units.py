@@ -14,7 +14,7 @@ from ingestctl.service import systemd, templates
 from ingestd import daemon, errors
 from ingestd.ledger import ledger
 from ingestd.logs import opening
-from ingestd.supervisor import run
+from ingestd.supervisor import loop
 
 UNITS = ("user", "system")
 CHILDREN_S = 6.0
@@ -78,7 +78,7 @@ def test_a_mistake_is_not_restarted_for_ever(kind: str) -> None:
 def test_times_fit_the_daemon(kind: str) -> None:
     """It gets the time of its whole stop ladder, and of a slow start; the watchdog is slower than a disk."""
     service = parsed(text_of(kind))["Service"]
-    ladder = run.CLOSE_S + CHILDREN_S + daemon.REPLIES_S + 3 * ledger.CLOSE_LANE_S + opening.FLUSH_S
+    ladder = loop.CLOSE_S + CHILDREN_S + daemon.REPLIES_S + 3 * ledger.CLOSE_LANE_S + opening.FLUSH_S
     assert ladder < seconds(service["TimeoutStopSec"][0])
     assert f"within {round(ladder / 10) * 10:.0f} s" in text_of(kind), "the comment in the unit tells another figure"
     assert seconds(service["TimeoutStartSec"][0]) >= 600

@@ -24,7 +24,7 @@ from ingestd.protocol.walk import ResolvedRoot
 from ingestd.records import JobRow
 
 if TYPE_CHECKING:
-    from ingestd.supervisor.run import Supervisor
+    from ingestd.supervisor.loop import Supervisor
 
 EVERYWHERE: Final = b"/"
 
@@ -37,7 +37,7 @@ MAX_LISTED: Final = 256
 """Folders of a file list that a worker is given one by one, some ten microseconds each; of more, it may read all."""
 
 
-class Bounds:
+class ReadScope:
     """By job: what was found outside of its sources, and what was refused although it lies within."""
 
     def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:

@@ -36,13 +36,13 @@ from ingestd.policy.state import JobView, View
 from ingestd.protocol import work
 from ingestd.protocol.control import RemoveReply
 from ingestd.records import Committed, JobRow, Recipe, StepRow, Tally
-from ingestd.supervisor.awake import AwakeDesk
 from ingestd.supervisor.children import Child, Children, Ending
-from ingestd.supervisor.crew import Crew
+from ingestd.supervisor.power import PowerDesk
 from ingestd.supervisor.search import SearchDesk
 from ingestd.supervisor.sinks import SinkDesk
 from ingestd.supervisor.sources import SourceDesk
 from ingestd.supervisor.walks import WalkDesk
+from ingestd.supervisor.workers import Crew
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ class Supervisor:
         """A job was removed from the ledger."""
         for kept in (self.rows, self.steps, self.recipes, self.paces, self.estimates, self.recent):
             kept.pop(job_id, None)
-        self.crew.bounds.forget(job_id)
+        self.crew.read_scope.forget(job_id)
         self.post(w.JobForgotten(job_id))
 
     # ------------------------------------------------------------------------------------------------------- the loop
@@ -153,9 +153,9 @@ class Supervisor:
         self.sinks = SinkDesk(self)
         self.search = SearchDesk(self)
         self.sources = SourceDesk(self, tasks)
-        self.awake = AwakeDesk(self.log, self.settings["awake"])
+        self.power = PowerDesk(self.log, self.settings["awake"])
         tasks.start_soon(self.search.keep)
-        tasks.start_soon(self.awake.keep)
+        tasks.start_soon(self.power.keep)
         self.serving.set()
         while True:
             event: w.Event | BaseException | Callable[[], None] = w.Tick()
@@ -271,7 +271,7 @@ class Supervisor:
             case w.EndSink(job, sink, at_once):
                 self.sinks.end(job, sink, at_once=at_once)
             case w.Awake(wanted, reason):
-                self.awake.want(wanted, reason)
+                self.power.want(wanted, reason)
             case _:
                 raise TypeError(f"no way to perform {command!r}")
 

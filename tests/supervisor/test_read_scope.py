@@ -7,7 +7,7 @@ import pytest
 from ingestd.policy import messages as w
 from ingestd.protocol.walk import ResolvedRoot
 from ingestd.protocol.work import Drain
-from ingestd.supervisor.bounds import way_to, where
+from ingestd.supervisor.read_scope import way_to, where
 from tests.policy.views import decide, kinds, working
 
 ROOT = b"/photos"

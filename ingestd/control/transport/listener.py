@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from ingestd.control.peer import user_name
+from ingestd.control.transport.peer import user_name
 from ingestd.errors import AlreadyRunning, Misconfigured
 
 QUEUE: Final = 256
@@ -28,7 +28,7 @@ connects without waiting is refused when the queue is full, so it is not short e
 _HOME: Final = "or set INGESTD_HOME to a folder elsewhere"
 
 
-class Door:
+class Listener:
     """One listening socket with its folder. ``group``: the name of the group whose members may read, or empty."""
 
     def __init__(self, path: Path, group: str = "") -> None:
@@ -141,8 +141,10 @@ class Door:
 
 
 def check_place(path: Path, group: str = "") -> None:
-    """For ``doctor``: raises what ``Door(path, group).open()`` would raise for the folder and the group. A folder that
-    is not there is not made, and nothing is changed."""
+    """For ``doctor``: raises what ``Listener(path, group).open()`` would raise for the folder and the group.
+
+    A folder that is not there is not made, and nothing is changed.
+    """
     readers = _group_id(group)
     folder = path.parent
     if folder.is_dir():

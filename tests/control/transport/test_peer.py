@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from ingestd.control.peer import OWNER_VERBS, READ_VERBS, Rights, peer_of, refusal, rights
+from ingestd.control.transport.peer import OWNER_VERBS, READ_VERBS, Rights, peer_of, refusal, rights
 from ingestd.protocol import control as c
 
 OWNER, OTHER, GROUP = 1000, 1001, 500

@@ -2,7 +2,7 @@
 
 No task, no stream and, while it is silent, no buffer belongs to one: a flood of them is accepted, and pushed out again
 by those behind it, within microseconds each, so that a client that does ask is heard at once. When more ask than can be
-answered, processes take turns (``turns``).
+answered, processes take turns (``fair_queue``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import anyio
 import anyio.lowlevel
 from structlog.typing import FilteringBoundLogger
 
-from ingestd.control.door import Door
-from ingestd.control.peer import Peer, Rights
-from ingestd.control.turns import Turns
+from ingestd.control.transport.fair_queue import FairQueue
+from ingestd.control.transport.listener import Listener
+from ingestd.control.transport.peer import Peer, Rights
 from ingestd.errors import ProtocolError
 from ingestd.protocol import rpc
 from ingestd.protocol.wire import LineReader
@@ -41,16 +41,16 @@ ACCEPT_AT_ONCE: Final = 128
 """Connections accepted in one go: two or three milliseconds in which nothing else of the daemon runs."""
 
 HEAR_BYTES: Final = 4096
-"""Bytes taken of one who has no seat yet: a whole request, as a rule, and of a thousand who wait not much together."""
+"""Bytes taken of one who has no slot yet: a whole request, as a rule, and of a thousand who wait not much together."""
 
 ADMIT_AT_ONCE: Final = 8
-"""Seats given in one turn of the loop, so that those who have one get on."""
+"""Slots given in one turn of the loop, so that those who have one get on."""
 
 ASKED_S: Final = 10.0
-"""Seconds that who has asked waits for a seat before it is told to come again."""
+"""Seconds that who has asked waits for a slot before it is told to come again."""
 
 FULL_S: Final = 0.005
-"""Seconds until the seats are looked at again when all are taken: most requests take less."""
+"""Seconds until the slots are looked at again when all are taken: most requests take less."""
 
 ACCEPT_RETRY_S: Final = 0.5
 COMPLAIN_S: Final = 60.0
@@ -74,17 +74,17 @@ class Arrival(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Guest:
+class _Newcomer:
     sock: socket.socket
     peer: Peer
     until: float
     reader: LineReader | None = None
 
 
-class Lobby:
+class Acceptor:
     """Accepts, listens to beginnings, and hands over who has asked.
 
-    ``known`` says who a peer is, ``admit`` gives a connection a seat or says that there is none, and ``refuse``
+    ``known`` says who a peer is, ``admit`` gives a connection a slot or says that there is none, and ``refuse``
     turns away one for whom there was none for too long.
     """
 
@@ -98,35 +98,35 @@ class Lobby:
         self._known, self._admit, self._refuse = known, admit, refuse
         self._log = log
         self._selector = selectors.DefaultSelector()
-        self._door: socket.socket | None = None
+        self._listener: socket.socket | None = None
         self._closed_until = 0.0
         self._complained = -COMPLAIN_S
         # Insertion order is age: the oldest goes first, and the first silent one is the next whose time is over.
-        self._silent: dict[int, _Guest] = {}
-        self._begun: dict[int, _Guest] = {}
-        self._asked: Turns[Arrival] = Turns()
+        self._silent: dict[int, _Newcomer] = {}
+        self._begun: dict[int, _Newcomer] = {}
+        self._asked: FairQueue[Arrival] = FairQueue()
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._silent_max = SILENT_MAX if soft == resource.RLIM_INFINITY else min(SILENT_MAX, soft // SILENT_SHARE)
 
-    def listen(self, door: Door) -> None:
-        """Accept from this open door from now on, and close the socket before it."""
-        if self._door is not None:
+    def listen(self, listener: Listener) -> None:
+        """Accept from this open listener from now on, and close the socket before it."""
+        if self._listener is not None:
             self._shut()
-            self._door.close()
-        self._door = door.sock
-        assert self._door is not None, "the door is not open"
-        self._selector.register(self._door, selectors.EVENT_READ)
+            self._listener.close()
+        self._listener = listener.sock
+        assert self._listener is not None, "the listener is not open"
+        self._selector.register(self._listener, selectors.EVENT_READ)
 
     def close(self) -> None:
         """End every connection, and the listening socket."""
-        waiting: list[_Guest | Arrival] = [*self._silent.values(), *self._begun.values(), *self._asked.clear()]
+        waiting: list[_Newcomer | Arrival] = [*self._silent.values(), *self._begun.values(), *self._asked.clear()]
         for one in waiting:
             one.sock.close()
         self._silent.clear()
         self._begun.clear()
         self._selector.close()
-        if self._door is not None:
-            self._door.close()
+        if self._listener is not None:
+            self._listener.close()
 
     async def serve(self) -> None:
         """Let in who asks, until cancelled."""
@@ -141,21 +141,21 @@ class Lobby:
             try:
                 self._turn(now)
                 some = self._let_in(now)
-            except Exception:  # a defect of ours: the door stays open, and whoever is inside is served
-                self._log.exception("the lobby failed")
+            except Exception:  # a defect of ours: the listener stays open, and whoever is inside is served
+                self._log.exception("the acceptor failed")
                 await anyio.sleep(ACCEPT_RETRY_S)
 
     def _let_in(self, now: float) -> bool:
-        """Seats for some of those who have asked; whether there may be more to be had at once."""
-        seated = self._asked.take(self._admit, ADMIT_AT_ONCE)
+        """Slots for some of those who have asked; whether there may be more to be had at once."""
+        admitted = self._asked.take(self._admit, ADMIT_AT_ONCE)
         for arrival in self._asked.overdue(now, self._silent_max):
             self._refuse(arrival)
-        return len(self._asked) > 0 and seated == ADMIT_AT_ONCE
+        return len(self._asked) > 0 and admitted == ADMIT_AT_ONCE
 
     def _wake_in(self) -> float | None:
         if self._asked:
             return FULL_S
-        ends = [guest.until for guest in self._begun.values()]
+        ends = [newcomer.until for newcomer in self._begun.values()]
         if self._silent:
             ends.append(next(iter(self._silent.values())).until)
         if self._is_shut():
@@ -164,8 +164,8 @@ class Lobby:
 
     def _turn(self, now: float) -> None:
         """Accept and hear what can be accepted and heard now."""
-        if self._is_shut() and now >= self._closed_until and self._door is not None:
-            self._selector.register(self._door, selectors.EVENT_READ)
+        if self._is_shut() and now >= self._closed_until and self._listener is not None:
+            self._selector.register(self._listener, selectors.EVENT_READ)
         for key, _ in self._selector.select(0):
             if key.data is not None:
                 self._hear(key.data, now)
@@ -173,16 +173,16 @@ class Lobby:
                 self._accept(now)
         while self._silent and (oldest := next(iter(self._silent.values()))).until <= now:
             self._drop(oldest)
-        for guest in [guest for guest in self._begun.values() if guest.until <= now]:
-            self._drop(guest)
+        for newcomer in [newcomer for newcomer in self._begun.values() if newcomer.until <= now]:
+            self._drop(newcomer)
 
     # ------------------------------------------------------------------------------------------------------- accepting
 
     def _accept(self, now: float) -> None:
-        assert self._door is not None
+        assert self._listener is not None
         for _ in range(ACCEPT_AT_ONCE):
             try:
-                sock, _address = self._door.accept()
+                sock, _address = self._listener.accept()
             except BlockingIOError:
                 break
             except OSError as error:
@@ -198,11 +198,11 @@ class Lobby:
             if peer is None or peer.rights is Rights.NONE:
                 sock.close()
                 continue
-            guest = _Guest(sock, peer, now + rpc.FIRST_LINE_S)
-            self._silent[sock.fileno()] = guest
-            self._hear(guest, now)  # most have asked by the time that they are accepted
+            newcomer = _Newcomer(sock, peer, now + rpc.FIRST_LINE_S)
+            self._silent[sock.fileno()] = newcomer
+            self._hear(newcomer, now)  # most have asked by the time that they are accepted
             if sock.fileno() in self._silent or sock.fileno() in self._begun:
-                self._selector.register(sock, selectors.EVENT_READ, guest)
+                self._selector.register(sock, selectors.EVENT_READ, newcomer)
         while len(self._silent) > self._silent_max:
             self._drop(next(iter(self._silent.values())))
 
@@ -212,55 +212,55 @@ class Lobby:
             self._complained = now
             self._log.warning("a client could not be accepted", cause=error.strerror or str(error))
         if self._silent:
-            for guest in list(self._silent.values())[: len(self._silent) // 2 + 1]:
-                self._drop(guest)
+            for newcomer in list(self._silent.values())[: len(self._silent) // 2 + 1]:
+                self._drop(newcomer)
         else:
             self._shut()
             self._closed_until = now + ACCEPT_RETRY_S
 
     def _is_shut(self) -> bool:
-        return self._door is not None and self._door not in self._selector.get_map()
+        return self._listener is not None and self._listener not in self._selector.get_map()
 
     def _shut(self) -> None:
         if not self._is_shut():
-            assert self._door is not None
-            self._selector.unregister(self._door)
+            assert self._listener is not None
+            self._selector.unregister(self._listener)
 
     # --------------------------------------------------------------------------------------------------------- hearing
 
-    def _hear(self, guest: _Guest, now: float) -> None:
-        """Take what came of a guest: with a whole line it is one who has asked."""
-        if guest.sock.fileno() < 0:
+    def _hear(self, newcomer: _Newcomer, now: float) -> None:
+        """Take what came of a newcomer: with a whole line it is one who has asked."""
+        if newcomer.sock.fileno() < 0:
             return  # pushed out in this very turn
         try:
-            data = guest.sock.recv(HEAR_BYTES)
+            data = newcomer.sock.recv(HEAR_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        reader = guest.reader or LineReader()
+        reader = newcomer.reader or LineReader()
         # Half-closed without a newline: still answered.
         lines = reader.feed(data) if data else iter([reader.rest()])
         first = next((line for line in lines if isinstance(line, ProtocolError) or line.strip()), None)
         if first is not None:
-            self._forget(guest)
+            self._forget(newcomer)
             every = itertools.chain([first], lines)
-            self._asked.add(Arrival(now + ASKED_S, guest.sock, guest.peer, reader, every, not data))
+            self._asked.add(Arrival(now + ASKED_S, newcomer.sock, newcomer.peer, reader, every, not data))
         elif not data:
-            self._drop(guest)
-        elif guest.reader is None:
-            guest.reader = reader
-            self._begun[guest.sock.fileno()] = self._silent.pop(guest.sock.fileno())
+            self._drop(newcomer)
+        elif newcomer.reader is None:
+            newcomer.reader = reader
+            self._begun[newcomer.sock.fileno()] = self._silent.pop(newcomer.sock.fileno())
             if len(self._begun) > BEGUN_MAX:
                 self._drop(next(iter(self._begun.values())))
 
-    def _forget(self, guest: _Guest) -> None:
-        descriptor = guest.sock.fileno()
-        if guest.sock in self._selector.get_map():
-            self._selector.unregister(guest.sock)
+    def _forget(self, newcomer: _Newcomer) -> None:
+        descriptor = newcomer.sock.fileno()
+        if newcomer.sock in self._selector.get_map():
+            self._selector.unregister(newcomer.sock)
         if self._silent.pop(descriptor, None) is None:
             del self._begun[descriptor]
 
-    def _drop(self, guest: _Guest) -> None:
-        self._forget(guest)
-        guest.sock.close()
+    def _drop(self, newcomer: _Newcomer) -> None:
+        self._forget(newcomer)
+        newcomer.sock.close()

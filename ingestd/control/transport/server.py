@@ -1,7 +1,7 @@
 """The socket server: bytes to requests to replies. Errors become replies here and nowhere else.
 
 The daemon never dies of what a client sends: a malformed line gets a framed error, a slow client only costs its own
-connection, and who asks nothing gives way to who does (``lobby``, ``seats``).
+connection, and who asks nothing gives way to who does (``accept``, ``admission``).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
 from ingestd import paths
-from ingestd.control import peer, seats
-from ingestd.control.connection import Connection, Gone, Hangups
-from ingestd.control.door import Door
-from ingestd.control.lobby import Arrival, Lobby
+from ingestd.control.transport import admission, peer
+from ingestd.control.transport.accept import Acceptor, Arrival
+from ingestd.control.transport.connection import Connection, Gone, Hangups
+from ingestd.control.transport.listener import Listener
 from ingestd.errors import EXIT_ERROR, EXIT_TEMPORARY, EXIT_USAGE, IngestError, ProtocolError, Unavailable
 from ingestd.protocol import control as c, rpc
 
@@ -39,7 +39,7 @@ LOOK_S: Final = 1.0
 SWITCH_S: Final = 0.0002
 """Seconds that one thread of the daemon computes while another waits for its turn."""
 
-DOOR_S: Final = 2.0
+LISTENER_S: Final = 2.0
 """Seconds between looks at the socket's place. A logout takes the runtime folder away, the next login brings it."""
 
 
@@ -50,50 +50,50 @@ class Server:
         self._handlers = handlers
         self._streams = streams
         self._log = log
-        self._seats: dict[int, Connection] = {}
+        self._slots: dict[int, Connection] = {}
         self._hangups = Hangups()
         self._busy = anyio.Event()
         self._next = 0
 
-    async def serve(self, door: Door) -> None:
-        """Answer who comes through ``door``, which is open, until cancelled. Its listening socket is closed then."""
+    async def serve(self, listener: Listener) -> None:
+        """Answer who connects to ``listener``, which is open, until cancelled. Its socket is closed then."""
         # The ledger's threads take the interpreter's lock anew for each of a query's steps. With the default of 5 ms
         # a loop that is kept busy would make a query of one millisecond take a hundred.
         sys.setswitchinterval(SWITCH_S)
         async with anyio.create_task_group() as tasks:
-            lobby = Lobby(
-                lambda sock: peer.peer_of(sock, door.readers),
+            acceptor = Acceptor(
+                lambda sock: peer.peer_of(sock, listener.readers),
                 lambda arrival: self._admit(arrival, tasks),
                 self._refuse,
                 self._log,
             )
             try:
-                lobby.listen(door)
-                tasks.start_soon(self._keep, door, lobby)
+                acceptor.listen(listener)
+                tasks.start_soon(self._keep, listener, acceptor)
                 tasks.start_soon(self._miss)
-                await lobby.serve()
+                await acceptor.serve()
             finally:
-                lobby.close()
+                acceptor.close()
 
-    async def _keep(self, door: Door, lobby: Lobby) -> None:
+    async def _keep(self, listener: Listener, acceptor: Acceptor) -> None:
         """Put the socket back where clients look for it now, whenever it is gone from there."""
         told = False
         while True:
-            await anyio.sleep(DOOR_S)
-            if door.in_place():
+            await anyio.sleep(LISTENER_S)
+            if listener.in_place():
                 continue
-            before = door.path
-            door.path = paths.socket_now(before)
+            before = listener.path
+            listener.path = paths.socket_now(before)
             try:
-                door.open()
+                listener.open()
             except IngestError as error:
-                door.path = before  # the next session's folder may be the better place again
+                listener.path = before  # the next session's folder may be the better place again
                 if not told:
                     self._log.warning("the control socket is gone, and cannot be put back yet", why=error.sentence())
                 told = True
             else:
-                lobby.listen(door)
-                self._log.warning("the control socket was gone; it is back", socket=str(door.path))
+                acceptor.listen(listener)
+                self._log.warning("the control socket was gone; it is back", socket=str(listener.path))
                 told = False
 
     async def _miss(self) -> None:
@@ -101,11 +101,11 @@ class Server:
         while True:
             await self._busy.wait()
             self._busy = anyio.Event()
-            while any(seat.verb in seats.LASTING for seat in self._seats.values()):
+            while any(slot.verb in admission.LASTING for slot in self._slots.values()):
                 await anyio.sleep(LOOK_S)
                 for number in self._hangups.now():
-                    if seats.may_go(self._seats[number]):
-                        self._seats[number].scope.cancel()
+                    if admission.may_go(self._slots[number]):
+                        self._slots[number].scope.cancel()
 
     # ------------------------------------------------------------------------------------------------------ connections
 
@@ -114,22 +114,22 @@ class Server:
         connection.refuse(msgspec.json.encode(_failed(None, _busy())) + b"\n")
 
     def _admit(self, arrival: Arrival, tasks: TaskGroup) -> bool:
-        """Give a connection a seat, at another's cost if need be; false when there is none to be had."""
-        if seats.is_full(self._seats.values(), arrival.peer.rights):
-            number = seats.victim(self._seats.values(), self._hangups.now(), arrival.peer.rights)
+        """Give a connection a slot, at another's cost if need be; false when there is none to be had."""
+        if admission.is_full(self._slots.values(), arrival.peer.rights):
+            number = admission.gives_way(self._slots.values(), self._hangups.now(), arrival.peer.rights)
             if number is None:
                 return False
-            self._seats[number].scope.cancel()
-            self._leave(self._seats[number])  # its seat is free now: the next to come must not choose it again
+            self._slots[number].scope.cancel()
+            self._leave(self._slots[number])  # its slot is free now: the next to come must not choose it again
         self._next += 1
         connection = Connection(self._next, arrival.sock, arrival.peer.rights, arrival.reader)
-        self._seats[connection.number] = connection
+        self._slots[connection.number] = connection
         self._hangups.add(connection)
         tasks.start_soon(self._client, connection, arrival)
         return True
 
     def _leave(self, connection: Connection) -> None:
-        if self._seats.pop(connection.number, None) is not None:
+        if self._slots.pop(connection.number, None) is not None:
             self._hangups.remove(connection)
 
     async def _client(self, connection: Connection, arrival: Arrival) -> None:
@@ -193,7 +193,7 @@ class Server:
             params = msgspec.json.decode(request.params, type=c.VERBS[verb][0])
             if (refused := peer.refusal(verb, params, connection.rights)) is not None:
                 raise refused
-            if seats.too_many(self._seats.values(), verb, connection.rights):
+            if admission.too_many(self._slots.values(), verb, connection.rights):
                 raise _busy()
             connection.verb = verb
             self._busy.set()
@@ -228,13 +228,13 @@ class Server:
 
     async def _send(self, connection: Connection, message: dict[str, Any]) -> None:
         data = msgspec.json.encode(message) + b"\n"
-        owing = [seat for seat in self._seats.values() if seat.owed]
-        owed = len(data) + sum(seat.owed for seat in owing)
-        for seat in owing:  # the oldest first: it has had the most time to read
-            if owed > OWED_MAX and seat is not connection:
-                owed -= seat.owed
-                seat.scope.cancel()
-                self._leave(seat)
+        owing = [slot for slot in self._slots.values() if slot.owed]
+        owed = len(data) + sum(slot.owed for slot in owing)
+        for slot in owing:  # the oldest first: it has had the most time to read
+            if owed > OWED_MAX and slot is not connection:
+                owed -= slot.owed
+                slot.scope.cancel()
+                self._leave(slot)
         await connection.send(data)
 
 

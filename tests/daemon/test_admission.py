@@ -1,4 +1,4 @@
-"""Seats are taken, given up and given back: crowds at the control socket, and the socket itself when it is lost."""
+"""Slots are taken, given up and given back: crowds at the control socket, and the socket itself when it is lost."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.daemonkit import META, Daemon
 from tests.pictures import write_photos
 
 
-def test_the_65th_who_asks_takes_the_seat_of_the_oldest_idle_one(shared: Daemon) -> None:
-    """When all 64 seats are taken, who has nothing under way longest gives way; who looks on stays."""
+def test_the_65th_who_asks_takes_the_slot_of_the_oldest_idle_one(shared: Daemon) -> None:
+    """When all 64 slots are taken, who has nothing under way longest gives way; who looks on stays."""
     wires = [Wire(shared) for _ in range(MAX_CLIENTS)]
     try:
         wires[0].ask("subscribe")
@@ -43,8 +43,8 @@ def test_the_65th_who_asks_takes_the_seat_of_the_oldest_idle_one(shared: Daemon)
 
 
 def test_the_silent_give_way_to_who_asks(tmp_path: Path) -> None:
-    """Who has not sent a whole line holds no seat, and the oldest of too many is closed; who asks then is answered."""
-    constants = {"ingestd.control.lobby.SILENT_MAX": 5, "ingestd.control.lobby.BEGUN_MAX": 3}
+    """Who has not sent a whole line holds no slot, and the oldest of too many is closed; who asks then is answered."""
+    constants = {"ingestd.control.transport.accept.SILENT_MAX": 5, "ingestd.control.transport.accept.BEGUN_MAX": 3}
     with HastyDaemon(tmp_path / "home", constants) as daemon:
         silent = [Wire(daemon) for _ in range(8)]
         assert [wire.line() for wire in silent[:3]] == [None] * 3
@@ -95,20 +95,20 @@ def test_who_waits_and_hangs_up_is_missed(daemon: Daemon, tmp_path: Path) -> Non
     daemon.call("start", sources=[str(tmp_path / "photos")], cooldown="60", batch_size=1, **META)
     process = psutil.Process(daemon.pid)
 
-    def seated() -> int:
+    def admitted() -> int:
         return sum(connection.laddr == daemon.socket for connection in process.net_connections("unix"))
 
     before = 1  # the socket that listens has that name too
-    daemon.wait_for(lambda: seated() == before)  # the connection that asked for the start goes by itself
+    daemon.wait_for(lambda: admitted() == before)  # the connection that asked for the start goes by itself
     with Wire(daemon) as stays:
         wires = [Wire(daemon) for _ in range(20)]
         for wire in wires:
             wire.ask("wait", job="photos")
         stays.ask("wait", job="photos")
-        daemon.wait_for(lambda: seated() == before + 21)
+        daemon.wait_for(lambda: admitted() == before + 21)
         for wire in wires:
             wire.sock.close()
-        daemon.wait_for(lambda: seated() == before + 1, 30)
+        daemon.wait_for(lambda: admitted() == before + 1, 30)
         daemon.call("pause")
         assert (stays.line() or {})["result"]["job"]["status"] == "paused"
 
@@ -117,7 +117,7 @@ def test_with_few_descriptors_the_silent_go_first(tmp_path: Path) -> None:
     """A daemon that may open 64 files is not stopped by 200 clients; that some were not accepted is logged once."""
     if not shutil.which("prlimit"):
         pytest.skip("without prlimit a low limit on open files was not tested")
-    constants = {"ingestd.control.lobby.SILENT_SHARE": 1}
+    constants = {"ingestd.control.transport.accept.SILENT_SHARE": 1}
     with HastyDaemon(tmp_path / "home", constants, ["prlimit", "--nofile=64"]) as daemon:
         silent = []
         for _ in range(200):
@@ -138,7 +138,7 @@ def test_replies_that_nobody_takes_are_bounded_together(tmp_path: Path) -> None:
     failing.mkdir()
     for number in range(500):
         (failing / f"{number:04}-{'long' * 40}.jpg").write_bytes(b"no image")
-    with HastyDaemon(tmp_path / "home", {"ingestd.control.server.OWED_MAX": 400_000}) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.transport.server.OWED_MAX": 400_000}) as daemon:
         assert daemon.ingest(failing, name="kept", batch_size=1000, **META)["counts"]["failed"] == 500
         deaf = [Wire(daemon) for _ in range(12)]
         for wire in deaf:  # each leaves what the kernel does not hold of 250 KB with the daemon
@@ -169,7 +169,7 @@ def _reads_to_its_end(sock: socket.socket) -> bool:
 @pytest.mark.parametrize("loss", ["socket", "folder"])
 def test_a_socket_that_was_removed_comes_back(tmp_path: Path, loss: str) -> None:
     """A logout removes the runtime folder with the socket in it: after the next login the client finds the daemon."""
-    with HastyDaemon(tmp_path / "home", {"ingestd.control.server.DOOR_S": 0.1}) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.transport.server.LISTENER_S": 0.1}) as daemon:
         place = Path(daemon.socket)
         with Wire(daemon) as connected:
             assert connected.reply("hello")["result"]

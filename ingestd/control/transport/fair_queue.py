@@ -22,7 +22,7 @@ class Waiting(Protocol):
 W = TypeVar("W", bound=Waiting)
 
 
-class Turns(Generic[W]):
+class FairQueue(Generic[W]):
     """Queues by process; the one whose turn is next comes first."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.control.door import Door
+from ingestd.control.transport.listener import Listener
 from ingestd.errors import IngestError, Misconfigured
 
 NOBODY = 65534
@@ -29,22 +29,22 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def door(run: Path) -> Iterator[Door]:
-    door = Door(run / "s.sock")
-    door.open()
-    yield door
-    door.close()
+def listener(run: Path) -> Iterator[Listener]:
+    listener = Listener(run / "s.sock")
+    listener.open()
+    yield listener
+    listener.close()
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def refused(door: Door, words: str) -> None:
+def refused(listener: Listener, words: str) -> None:
     with pytest.raises(Misconfigured, match=words) as caught:
-        door.open()
+        listener.open()
     assert caught.value.remedy
-    assert door.sock is None
+    assert listener.sock is None
 
 
 def test_it_is_for_this_user_alone_whatever_the_umask(run: Path) -> None:
@@ -52,15 +52,15 @@ def test_it_is_for_this_user_alone_whatever_the_umask(run: Path) -> None:
     run.chmod(0o755)
     before = os.umask(0)
     try:
-        door = Door(run / "s.sock")
-        door.open()
+        listener = Listener(run / "s.sock")
+        listener.open()
         assert os.umask(0) == 0
     finally:
         os.umask(before)
     assert (mode(run), mode(run / "s.sock")) == (0o700, 0o600)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(run / "s.sock"))
-    door.close()
+    listener.close()
     assert not (run / "s.sock").exists()
 
 
@@ -68,22 +68,22 @@ def test_a_folder_that_is_a_link_is_refused(run: Path, tmp_path: Path) -> None:
     """A link in the folder's place could lead anywhere tomorrow."""
     link = tmp_path / "link"
     link.symlink_to(run)
-    refused(Door(link / "s.sock"), "symbolic link")
+    refused(Listener(link / "s.sock"), "symbolic link")
 
 
 def test_a_link_above_it_is_followed(run: Path, tmp_path: Path) -> None:
     """A home that lies on another disk behind a link of its owner is nobody's attack."""
     (tmp_path / "home").symlink_to(tmp_path)
-    door = Door(tmp_path / "home" / "run" / "s.sock")
-    door.open()
+    listener = Listener(tmp_path / "home" / "run" / "s.sock")
+    listener.open()
     assert (run / "s.sock").exists()
-    door.close()
+    listener.close()
 
 
 @needs_root
 def test_a_folder_of_another_user_is_refused(run: Path) -> None:
     os.chown(run, NOBODY, NOBODY)
-    refused(Door(run / "s.sock"), "somebody else")
+    refused(Listener(run / "s.sock"), "somebody else")
 
 
 @needs_root
@@ -94,7 +94,7 @@ def test_a_folder_below_another_users_is_refused(tmp_path: Path, deep: bool) -> 
     theirs.mkdir(mode=0o777)
     os.chown(theirs, NOBODY, NOBODY)
     place = theirs / "ingestd-0123456789abcdef" / "ingestd.sock"
-    refused(Door(theirs / "between" / place.name if deep else place), "belongs to user nobody")
+    refused(Listener(theirs / "between" / place.name if deep else place), "belongs to user nobody")
 
 
 @needs_root
@@ -105,7 +105,7 @@ def test_a_link_of_another_user_on_the_way_is_refused(tmp_path: Path, run: Path)
     shared.chmod(0o1777)
     (shared / "link").symlink_to(tmp_path)
     os.lchown(shared / "link", NOBODY, NOBODY)
-    refused(Door(shared / "link" / "run" / "s.sock"), "belongs to user nobody")
+    refused(Listener(shared / "link" / "run" / "s.sock"), "belongs to user nobody")
 
 
 def test_a_parent_that_everybody_may_write_needs_the_sticky_bit(tmp_path: Path) -> None:
@@ -113,18 +113,18 @@ def test_a_parent_that_everybody_may_write_needs_the_sticky_bit(tmp_path: Path) 
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
-    refused(Door(shared / "run" / "s.sock"), "everybody may write")
+    refused(Listener(shared / "run" / "s.sock"), "everybody may write")
     shared.chmod(0o1777)
-    door = Door(shared / "run" / "s.sock")
-    door.open()
-    door.close()
+    listener = Listener(shared / "run" / "s.sock")
+    listener.open()
+    listener.close()
 
 
-def test_only_one_daemon_listens_at_a_place(door: Door, run: Path) -> None:
+def test_only_one_daemon_listens_at_a_place(listener: Listener, run: Path) -> None:
     """Two daemons with states of their own may share a runtime folder: the second does not take the first's socket."""
     with pytest.raises(IngestError, match="another ingestd listens there"):
-        Door(run / "s.sock").open()
-    assert door.in_place()
+        Listener(run / "s.sock").open()
+    assert listener.in_place()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(run / "s.sock"))
 
@@ -133,35 +133,35 @@ def test_a_stale_socket_is_replaced_and_a_file_is_not(run: Path) -> None:
     """What a killed daemon left is removed; anything that is no socket is somebody's, a link included."""
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(run / "s.sock"))
-    door = Door(run / "s.sock")
-    door.open()
-    door.close()
+    listener = Listener(run / "s.sock")
+    listener.open()
+    listener.close()
     for make in (lambda path: path.write_text("mine"), lambda path: path.symlink_to(run / "elsewhere")):
         make(run / "s.sock")
-        refused(Door(run / "s.sock"), "no socket lies there")
+        refused(Listener(run / "s.sock"), "no socket lies there")
         assert os.path.lexists(run / "s.sock")
         (run / "s.sock").unlink()
 
 
-def test_what_was_put_in_its_place_is_noticed_and_not_removed(door: Door, run: Path) -> None:
+def test_what_was_put_in_its_place_is_noticed_and_not_removed(listener: Listener, run: Path) -> None:
     """A daemon that ends removes its own socket alone."""
     (run / "s.sock").unlink()
-    assert not door.in_place()
+    assert not listener.in_place()
     (run / "s.sock").write_text("another's")
-    assert not door.in_place()
-    door.close()
+    assert not listener.in_place()
+    listener.close()
     assert (run / "s.sock").read_text() == "another's"
 
 
-def test_a_place_that_went_is_taken_anew(door: Door, run: Path) -> None:
+def test_a_place_that_went_is_taken_anew(listener: Listener, run: Path) -> None:
     """A logout removes the runtime folder and all that is in it; the next login brings it back, empty."""
-    assert door.sock is not None
-    old = door.sock
+    assert listener.sock is not None
+    old = listener.sock
     shutil.rmtree(run)
-    assert not door.in_place()
-    door.open()
+    assert not listener.in_place()
+    listener.open()
     old.close()
-    assert door.in_place()
+    assert listener.in_place()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(run / "s.sock"))
 
@@ -191,15 +191,15 @@ def open_path(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("open_path")
 def test_a_reading_group_may_pass_and_connect(run: Path) -> None:
     """The folder 0750 and the socket 0660, of that group; without the group both are closed again."""
-    door = Door(run / "s.sock", own_group())
-    door.open()
+    listener = Listener(run / "s.sock", own_group())
+    listener.open()
     assert (mode(run), mode(run / "s.sock")) == (0o750, 0o660)
     assert {run.stat().st_gid, (run / "s.sock").stat().st_gid} == {os.getgid()}
-    door.close()
-    door = Door(run / "s.sock")
-    door.open()
+    listener.close()
+    listener = Listener(run / "s.sock")
+    listener.open()
     assert (mode(run), mode(run / "s.sock")) == (0o700, 0o600)
-    door.close()
+    listener.close()
     assert not list(run.iterdir())
 
 
@@ -207,8 +207,8 @@ def test_a_reading_group_may_pass_and_connect(run: Path) -> None:
 @needs_root
 def test_a_reader_cannot_keep_the_next_daemon_out(run: Path) -> None:
     """Whoever can open a file can lock it: nothing that the group can open decides whether a daemon may listen."""
-    door = Door(run / "s.sock", own_group())
-    door.open()
+    listener = Listener(run / "s.sock", own_group())
+    listener.open()
     groups = os.getgroups()
     os.setgroups([os.getgid()])
     os.setresuid(NOBODY, NOBODY, 0)
@@ -222,16 +222,16 @@ def test_a_reader_cannot_keep_the_next_daemon_out(run: Path) -> None:
     finally:
         os.setresuid(0, 0, 0)
         os.setgroups(groups)
-    door.close()
-    door.open()
-    assert door.in_place()
-    door.close()
+    listener.close()
+    listener.open()
+    assert listener.in_place()
+    listener.close()
     os.close(held)
 
 
 def test_an_unknown_group_is_refused(run: Path) -> None:
     with pytest.raises(Misconfigured, match="no such group") as caught:
-        Door(run / "s.sock", "no-such-group")
+        Listener(run / "s.sock", "no-such-group")
     assert "groupadd no-such-group" in caught.value.remedy
 
 
@@ -239,7 +239,7 @@ def test_an_unknown_group_is_refused(run: Path) -> None:
 def test_a_group_without_this_user_is_refused(run: Path) -> None:
     """Who is not in a group cannot give it anything; root, who can, is made somebody else for this."""
     other = next(group.gr_name for group in grp.getgrall() if group.gr_gid not in {os.getgid(), *os.getgroups()})
-    door = Door(run / "s.sock", other)
+    listener = Listener(run / "s.sock", other)
     if os.geteuid() == 0:
         os.chown(run, NOBODY, NOBODY)
         groups, gid = os.getgroups(), os.getegid()
@@ -247,13 +247,13 @@ def test_a_group_without_this_user_is_refused(run: Path) -> None:
         os.setegid(NOBODY)
         os.setresuid(NOBODY, NOBODY, 0)
         try:
-            refused(door, "is not in it")
+            refused(listener, "is not in it")
         finally:
             os.setresuid(0, 0, 0)
             os.setegid(gid)
             os.setgroups(groups)
     else:
-        refused(door, "is not in it")
+        refused(listener, "is not in it")
     assert mode(run) == 0o700
 
 
@@ -261,9 +261,9 @@ def test_a_group_without_this_user_is_refused(run: Path) -> None:
 def test_a_folder_that_the_group_cannot_pass_is_named(run: Path, tmp_path: Path) -> None:
     """A reading group that cannot get to the socket is no reading group: the folder in the way, and what to do."""
     tmp_path.chmod(0o700)
-    door = Door(run / "s.sock", own_group())
+    listener = Listener(run / "s.sock", own_group())
     with pytest.raises(Misconfigured) as caught:
-        door.open()
+        listener.open()
     assert f"cannot pass {tmp_path}" in caught.value.message
     assert f"chmod g+x {tmp_path}" in caught.value.remedy
     assert mode(run) == 0o700
@@ -277,8 +277,8 @@ def test_a_filter_that_forbids_chown_is_told_apart(run: Path, monkeypatch: pytes
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "chown", forbidden)
-    door = Door(run / "s.sock", own_group())
+    listener = Listener(run / "s.sock", own_group())
     with pytest.raises(Misconfigured, match="service manager forbids") as caught:
-        door.open()
+        listener.open()
     assert "SystemCallFilter=@chown" in caught.value.remedy
     assert mode(run) == 0o700

@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from ingestd.host.lid import Lid
-from ingestd.supervisor import awake
-from ingestd.supervisor.awake import AwakeDesk, try_awake
+from ingestd.supervisor import power
+from ingestd.supervisor.power import PowerDesk, try_awake
 from tests.inhibitkit import Inhibitor
 
 NO_LID = Lid(False)
@@ -31,8 +31,8 @@ def lid(monkeypatch: pytest.MonkeyPatch) -> list[Lid]:
         await anyio.sleep(0)
         return states[-1]
 
-    monkeypatch.setattr(awake, "read_lid", read)
-    monkeypatch.setattr(awake, "LOOK_S", 0.02)
+    monkeypatch.setattr(power, "read_lid", read)
+    monkeypatch.setattr(power, "LOOK_S", 0.02)
     return states
 
 
@@ -42,11 +42,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
-def run(inhibitor: Inhibitor, story: Callable[[AwakeDesk], Awaitable[None]], setting: str = "auto") -> None:
+def run(inhibitor: Inhibitor, story: Callable[[PowerDesk], Awaitable[None]], setting: str = "auto") -> None:
     """Let ``story`` happen to a desk, then end its task as the daemon does: whatever it held is gone."""
 
     async def life() -> None:
-        desk = AwakeDesk(None, setting, {"PATH": inhibitor.path}, "linux")
+        desk = PowerDesk(None, setting, {"PATH": inhibitor.path}, "linux")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(desk.keep)
             await story(desk)
@@ -60,7 +60,7 @@ def run(inhibitor: Inhibitor, story: Callable[[AwakeDesk], Awaitable[None]], set
 def test_held_while_it_is_wanted(inhibitor: Inhibitor) -> None:
     """One process for one lock; let go when it is not wanted, taken again when it is; no lid, no lock for it."""
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         assert (desk.status().wanted, desk.status().method) == (False, "systemd-inhibit")
         for _ in range(2):
             desk.want(True)
@@ -82,7 +82,7 @@ def test_held_while_it_is_wanted(inhibitor: Inhibitor) -> None:
 def test_quick_changes_of_mind(inhibitor: Inhibitor) -> None:
     """However often and quickly it is wanted and not, at the end there is the one lock, or none."""
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         for turn in range(30):
             desk.want(turn % 3 != 1)
             await anyio.sleep(0.003 * (turn % 7))
@@ -97,10 +97,10 @@ def test_quick_changes_of_mind(inhibitor: Inhibitor) -> None:
 def test_sleep_is_refused_and_idleness_granted(inhibitor: Inhibitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a service without a seat: the rest is held, the refusal named with its remedy. Once somebody has
     installed the rule the whole is held, and never is nothing held between."""
-    monkeypatch.setattr(awake, "ASK_AGAIN_S", 0.1)
+    monkeypatch.setattr(power, "ASK_AGAIN_S", 0.1)
     inhibitor.refuses("sleep", "handle-lid-switch")
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         desk.want(True)
         await until(lambda: inhibitor.held() == ["idle"] and desk.status().held == ["idle"])
         (refusal,) = desk.status().refused
@@ -125,7 +125,7 @@ def test_everything_is_refused(inhibitor: Inhibitor) -> None:
     """Said, for each; nothing is held, and nobody waits."""
     inhibitor.refuses("sleep", "idle")
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         desk.want(True)
         await until(lambda: len(desk.status().refused) == 2)
         assert [(one.what, one.why) for one in desk.status().refused] == [
@@ -140,7 +140,7 @@ def test_a_system_that_does_not_answer(inhibitor: Inhibitor, monkeypatch: pytest
     """``want`` and ``status`` answer all the while; called off before the answer, nothing of it stays."""
     inhibitor.hangs_at("sleep")
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         desk.want(True)
         await until(lambda: inhibitor.hanging() is not None)
         assert (desk.status().wanted, desk.status().held) == (True, [])
@@ -152,9 +152,9 @@ def test_a_system_that_does_not_answer(inhibitor: Inhibitor, monkeypatch: pytest
 
 def test_a_lost_lock_is_taken_again(inhibitor: Inhibitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever ended its process; meanwhile ``status`` does not say that it is held."""
-    monkeypatch.setattr(awake, "LOST_S", (0.3, 0.3))
+    monkeypatch.setattr(power, "LOST_S", (0.3, 0.3))
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         desk.want(True)
         for _ in range(3):
             await until(lambda: desk.status().held == ["sleep", "idle"] and bool(inhibitor.locks()))
@@ -169,7 +169,7 @@ def test_a_machine_without_the_command(tmp_path: Path) -> None:
     """Said in words; the daemon is none the worse for it."""
 
     async def life() -> None:
-        desk = AwakeDesk(None, "auto", {"PATH": str(tmp_path)}, "linux")
+        desk = PowerDesk(None, "auto", {"PATH": str(tmp_path)}, "linux")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(desk.keep)
             desk.want(True)
@@ -188,7 +188,7 @@ def test_a_machine_without_the_command(tmp_path: Path) -> None:
 def test_a_person_who_does_not_want_it(inhibitor: Inhibitor) -> None:
     """``awake = "no"``: nothing is asked, and the lid is told of all the same."""
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         desk.want(True)
         await anyio.sleep(0.1)
         assert (desk.status().method, desk.status().held, desk.status().refused) == ("off", [], [])
@@ -200,7 +200,7 @@ def test_a_person_who_does_not_want_it(inhibitor: Inhibitor) -> None:
 def test_the_lid_is_kept_on_ac_power_alone(inhibitor: Inhibitor, lid: list[Lid]) -> None:
     """Its own lock, taken when the plug is put in, let go when it is pulled or nothing is known of it."""
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         lid.append(Lid(True, False, "suspend"))
         desk.want(True)
         await until(lambda: inhibitor.held() == ["sleep:idle"] and desk.status().on_ac is False)
@@ -225,7 +225,7 @@ def test_a_lid_that_may_not_be_kept(inhibitor: Inhibitor, lid: list[Lid]) -> Non
     inhibitor.refuses("handle-lid-switch")
     lid.append(Lid(True, True, "suspend"))
 
-    async def story(desk: AwakeDesk) -> None:
+    async def story(desk: PowerDesk) -> None:
         desk.want(True)
         await until(lambda: len(desk.status().refused) == 1 and desk.status().held == ["sleep", "idle"])
         assert desk.status().refused[0].what == "handle-lid-switch"

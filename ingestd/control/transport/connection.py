@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
-from ingestd.control.peer import Rights
+from ingestd.control.transport.peer import Rights
 from ingestd.protocol.wire import LineReader
 
 REPLY_S: Final = 30.0
@@ -25,7 +25,7 @@ class Gone(Exception):
 
 @dataclass(slots=True)
 class Connection:
-    """A connection with a seat.
+    """A connection with a slot.
 
     ``pending``: something was asked that is not answered yet; ``verb``: what is carried out of that; ``owed``: bytes
     of a reply that it does not take. ``number`` grows with age: the lowest came first.

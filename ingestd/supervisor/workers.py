@@ -15,12 +15,12 @@ from ingestd.policy import messages as w
 from ingestd.protocol import work
 from ingestd.protocol.pathtext import shown
 from ingestd.records import Claimed, Committed, Tally
-from ingestd.supervisor.bounds import Bounds, sources
 from ingestd.supervisor.children import Child, Ending
+from ingestd.supervisor.read_scope import ReadScope, sources
 from ingestd.supervisor.sources import may_be_away
 
 if TYPE_CHECKING:
-    from ingestd.supervisor.run import Supervisor
+    from ingestd.supervisor.loop import Supervisor
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Crew:
     def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:
         self._supervisor = supervisor
         self.handles: dict[int, WorkerHandle] = {}
-        self.bounds = Bounds(supervisor, tasks)
+        self.read_scope = ReadScope(supervisor, tasks)
         self._told: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
     def spawn(self, worker: int, job: int, *, alone: bool) -> None:
@@ -84,7 +84,7 @@ class Crew:
                 batch=batch,
                 touches=[("sources", row.uuid)],
             )
-            handle.sources = self.bounds.of(job, own)
+            handle.sources = self.read_scope.of(job, own)
             handle.child.send(work.WorkerSetup(steps, self._supervisor.machine(job), handle.sources))
 
         self._supervisor.then(self._supervisor.ledger.write(change), begun)
@@ -99,7 +99,7 @@ class Crew:
             case work.Hashed(item, sha256, stat):
                 self._supervisor.post(w.ItemHashed(worker, item, sha256, stat))
             case work.Refused(item):
-                self.bounds.refused(handle.job, worker, handle.paths.get(item, b""), handle.sources)
+                self.read_scope.refused(handle.job, worker, handle.paths.get(item, b""), handle.sources)
             case work.Began(item):
                 self._supervisor.post(w.ItemBegan(worker, item))
             case work.Usage():
