@@ -104,11 +104,11 @@ def run_child(
     kind: str,
     incoming: Any,
     main: Callable[[Channel[Any]], None],
-    reach: Callable[[Any], lockdown.Reach | None] | None = None,
+    access: Callable[[Any], lockdown.Access | None] | None = None,
 ) -> None:
     """Begin as a child and run ``main`` with its channel. Never returns.
 
-    ``incoming`` is the union of message types that this child is sent. ``reach`` says by its first message what the
+    ``incoming`` is the union of message types that this child is sent. ``access`` says by its first message what the
     child may touch, None for a message that does not tell. An ``IngestError`` from ``main`` becomes a
     ``Fatal`` of its kind and exit code 1; any other exception leaves its traceback on stderr, a ``Fatal`` of kind
     ``crash`` and exit code 1. A clean return exits 0. Exit is by ``os._exit`` so that no library's teardown or
@@ -124,10 +124,10 @@ def run_child(
     code = 1
     try:
         progress = None
-        if reach is not None and _option("--lockdown") == "auto":
-            fallen = lockdown.fall(channel.await_one(reach))
-            progress = fallen.progress
-            channel.send(Locked(fallen.force, fallen.missing))
+        if access is not None and _option("--lockdown") == "auto":
+            applied = lockdown.apply(channel.await_one(access))
+            progress = applied.progress
+            channel.send(Locked(applied.force, applied.missing))
         channel.start(progress)
         main(channel)
         code = 0

@@ -1,10 +1,10 @@
 """``ingestctl doctor``: will jobs run well on this machine? Works with and without a daemon, and changes nothing.
 
-``checking`` runs checks side by side, each with a deadline; ``known`` is what they go by (settings, the ledger's jobs,
-what a daemon says of itself); ``ask`` speaks with children, which touch what may hang or weighs much. The checks, one
-family a file: ``places`` (state folder, ledger, log, socket, daemon), ``sources``, ``models`` (with memory), ``sinks``,
-``machine`` (open files, clock), ``power`` (awake, lid), ``locks``. The client adds what it knows of the service.
-"""
+``checking`` runs checks side by side, each with a deadline; ``context`` is what they go by (settings, the ledger's
+jobs, what a daemon says of itself); ``doctor_child`` speaks with children, which touch what may hang or weighs much.
+The checks, one family a file: ``places`` (state folder, ledger, log, socket, daemon), ``sources``, ``models`` (with
+memory), ``sinks``, ``machine`` (open files, clock), ``power`` (awake, lid), ``locks``. The client adds what it knows of
+the service."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from typing import Final
 import anyio
 import msgspec
 
-from ingestd.doctor import known as knowing, locks, machine, models, places, power, sinks, sources
+from ingestd.doctor import locks, machine, models, places, power, sinks, sources
 from ingestd.doctor.checking import CHILD_S, Check, examine, refused
+from ingestd.doctor.context import Context, look
 from ingestd.errors import EXIT_USAGE, Misconfigured
 from ingestd.protocol.doctor import Finding
 
@@ -32,22 +33,22 @@ BUS: Final = "See whether logind and D-Bus are well: loginctl; journalctl -u dbu
 BUSY: Final = "The machine may be overloaded: look with top, then ask again"
 
 
-def checks(known: knowing.Known) -> list[Check]:
+def checks(context: Context) -> list[Check]:
     """In the order in which they are told."""
     return [
-        Check("daemon", partial(places.daemon, known), BUSY),
-        Check("state folder", partial(places.state, known), DISK),
-        Check("ledger", partial(places.ledger, known), DISK),
-        Check("log", partial(places.log, known), DISK),
-        Check("socket", partial(places.socket, known), DISK),
-        Check("source", partial(sources.sources, known), BUSY, CHILD_S),
-        Check("model", partial(models.models, known), BUSY, CHILD_S + 2),
-        Check("sink", partial(sinks.sinks, known), BUSY, CHILD_S + 2),
-        Check("open files", partial(machine.files, known), BUSY),
-        Check("clock", partial(machine.clock, known), BUSY),
-        Check("awake", partial(power.awake, known), BUS, CHILD_S),
-        Check("lid", partial(power.lid, known), BUS, CHILD_S),
-        Check("lockdown", partial(locks.lockdown, known), BUSY, CHILD_S),
+        Check("daemon", partial(places.daemon, context), BUSY),
+        Check("state folder", partial(places.state, context), DISK),
+        Check("ledger", partial(places.ledger, context), DISK),
+        Check("log", partial(places.log, context), DISK),
+        Check("socket", partial(places.socket, context), DISK),
+        Check("source", partial(sources.sources, context), BUSY, CHILD_S),
+        Check("model", partial(models.models, context), BUSY, CHILD_S + 2),
+        Check("sink", partial(sinks.sinks, context), BUSY, CHILD_S + 2),
+        Check("open files", partial(machine.files, context), BUSY),
+        Check("clock", partial(machine.clock, context), BUSY),
+        Check("awake", partial(power.awake, context), BUS, CHILD_S),
+        Check("lid", partial(power.lid, context), BUS, CHILD_S),
+        Check("lockdown", partial(locks.lockdown, context), BUSY, CHILD_S),
     ]
 
 
@@ -71,16 +72,16 @@ async def _run(load: bool, say: Callable[[object], None]) -> None:
     def tell(finding: Finding) -> None:
         say({"finding": msgspec.structs.asdict(finding)})
 
-    known = await knowing.look()
-    if known.settings_error is not None:
-        tell(refused("settings", known.settings_error))
-    counts = await examine(checks(known), tell)
+    context = await look()
+    if context.settings_error is not None:
+        tell(refused("settings", context.settings_error))
+    counts = await examine(checks(context), tell)
     if load:
         with tempfile.TemporaryDirectory(prefix="ingestd-doctor-") as scratch:
-            known.scratch = known.scratch or scratch  # nothing of its own is made by a look
-            more = await examine([Check("load", partial(models.load, known), BUSY, math.inf)], tell)
+            context.scratch = context.scratch or scratch  # nothing of its own is made by a look
+            more = await examine([Check("load", partial(models.load, context), BUSY, math.inf)], tell)
         counts = {level: counts[level] + more[level] for level in counts}
-    counts["fail"] += known.settings_error is not None
+    counts["fail"] += context.settings_error is not None
     say({"verdict": {**counts, "seconds": round(time.monotonic() - began, 3)}})
     # A thread or a child that a dead disk holds in the kernel may never come back: nobody waits for it here.
     sys.stdout.flush()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ingestd.doctor.ask import child
-from ingestd.doctor.known import Known
+from ingestd.doctor.context import Context
+from ingestd.doctor.doctor_child import child
 from ingestd.lockdown import landlock
 from ingestd.lockdown.offers import offers
 from ingestd.protocol.doctor import Finding
 from ingestd.protocol.work import FromWorker, Locked, WorkerSetup
 
 
-async def lockdown(known: Known) -> list[Finding]:
+async def lockdown(context: Context) -> list[Finding]:
     """Each means that the kernel has, and a worker that is locked as a job's would be."""
-    setting = known.settings["lockdown"]
+    setting = context.settings["lockdown"]
     kernel = landlock.kernel()
     found = []
     for offer in offers(setting, kernel):
@@ -24,14 +24,14 @@ async def lockdown(known: Known) -> list[Finding]:
         level = "ok" if offer.whole or partly else "warn"
         remedy = "" if offer.whole or partly else offer.remedy
         found.append(Finding(level, "lockdown", f"{offer.what}: {offer.words}", remedy))  # type: ignore[arg-type]
-    return found + (await _worker(known) if setting == "auto" else [])
+    return found + (await _worker(context) if setting == "auto" else [])
 
 
-async def _worker(known: Known) -> list[Finding]:
+async def _worker(context: Context) -> list[Finding]:
     """A worker with nothing to do says what it gave up, and is ended."""
     locked: Any = None
     async with child("ingestd.worker", FromWorker, lockdown="auto") as asked:
-        await asked.send(WorkerSetup([], known.machine(None), [os.fsencode(known.places.state)]))
+        await asked.send(WorkerSetup([], context.machine(None), [os.fsencode(context.places.state)]))
         async for answer in asked.answers():
             if isinstance(answer, Locked):
                 locked = answer

@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from ingestd.doctor.known import Known
+from ingestd.doctor.context import Context
 from ingestd.protocol.doctor import Finding
 
 OWN_FILES: Final = 128
@@ -32,18 +32,18 @@ AHEAD_S: Final = 120.0
 """Seconds that the newest record may lie in the future: clocks are set back a little now and then."""
 
 
-async def files(known: Known) -> list[Finding]:
+async def files(context: Context) -> list[Finding]:
     """The limit of open files that the daemon has, or would inherit here, is enough for it and its children."""
     what = "open files"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     whose = "this shell's, which a daemon started here has too"
-    if known.daemon and hasattr(psutil.Process, "rlimit"):
+    if context.daemon and hasattr(psutil.Process, "rlimit"):
         try:
-            soft, hard = psutil.Process(known.daemon.hello.pid).rlimit(psutil.RLIMIT_NOFILE)
+            soft, hard = psutil.Process(context.daemon.hello.pid).rlimit(psutil.RLIMIT_NOFILE)
             whose = "the daemon's"
         except psutil.Error:
             pass  # it is seen from another namespace: ours is the best guess
-    needed = _needed(known)
+    needed = _needed(context)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         many = "any number" if soft == resource.RLIM_INFINITY else str(soft)
         return [Finding("ok", what, f"{many} may be open, {needed} are needed")]
@@ -55,10 +55,10 @@ async def files(known: Known) -> list[Finding]:
     return [Finding("fail", what, text, f"{remedy}; it takes the new limit when it starts anew")]
 
 
-def _needed(known: Known) -> int:
+def _needed(context: Context) -> int:
     children = 2  # a walker and a probe
     largest = CHILD_FILES
-    for job in known.active:
+    for job in context.active:
         children += job.row.spec.workers + len(job.row.sinks)
         if any(sink.kind == "qdrant" for sink in job.row.sinks):
             largest = STORE_FILES
@@ -67,11 +67,11 @@ def _needed(known: Known) -> int:
     return max(OWN_FILES + CHILD_FILES * children, largest, STORE_FILES)
 
 
-async def clock(known: Known) -> list[Finding]:
+async def clock(context: Context) -> list[Finding]:
     """It is not before what was written down already, and whether the network sets it."""
     what, now = "clock", time.time()
     told = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(now))
-    newest = max((_newest(job.facts.row.changed, job.facts.tally.committed) for job in known.jobs), default=0.0)
+    newest = max((_newest(job.facts.row.changed, job.facts.tally.committed) for job in context.jobs), default=0.0)
     remedy = "Set it: timedatectl set-ntp true (Linux), Settings, Date & Time (macOS)"
     if now < BUILT:
         return [Finding("fail", what, f"{told} lies before this release: it is not set", remedy)]

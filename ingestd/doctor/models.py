@@ -10,10 +10,10 @@ import anyio
 import psutil
 
 from ingestd.config import JobSpec
-from ingestd.doctor import words
-from ingestd.doctor.ask import ask, child
+from ingestd.doctor import wording
 from ingestd.doctor.checking import CHILD_S, refused
-from ingestd.doctor.known import KEYLESS, Job, Known
+from ingestd.doctor.context import KEYLESS, Context, Job
+from ingestd.doctor.doctor_child import ask, child
 from ingestd.errors import IngestError
 from ingestd.lockdown.environment import may_fetch, of_models
 from ingestd.policy.recipe import passes_and_bits, requests_of
@@ -21,7 +21,7 @@ from ingestd.protocol import work
 from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtModels, Looked, ModelAsk
 
 WHAT: Final = "model"
-LOOKER: Final = "ingestd.worker.look_main"
+LOOKER: Final = "ingestd.worker.doctor_main"
 WORKER: Final = "ingestd.worker"
 
 LOAD_S: Final = 300.0
@@ -48,31 +48,31 @@ class Load:
         return self.job.row.name if self.job else ""
 
 
-def loads(known: Known) -> list[Load]:
+def loads(context: Context) -> list[Load]:
     """Of every job; where there is none, of the models that the settings name."""
-    if not known.jobs:
-        return list(_unresolved(known, None, _spec(known)))
+    if not context.jobs:
+        return list(_unresolved(context, None, _spec(context)))
     found: list[Load] = []
-    for job in known.jobs:
-        found += _resolved(known, job) if job.steps else _unresolved(known, job, job.row.spec)
+    for job in context.jobs:
+        found += _resolved(context, job) if job.steps else _unresolved(context, job, job.row.spec)
     return found
 
 
-def _spec(known: Known) -> JobSpec:
+def _spec(context: Context) -> JobSpec:
     """What ``start`` would ask for now."""
-    settings = known.settings
+    settings = context.settings
     return JobSpec(settings["describe"], settings["embed"], embed_text=settings["embed_text"])
 
 
-def _unresolved(known: Known, job: Job | None, spec: JobSpec) -> Iterator[Load]:
-    machine = known.machine(job)
+def _unresolved(context: Context, job: Job | None, spec: JobSpec) -> Iterator[Load]:
+    machine = context.machine(job)
     asks = [ModelAsk(one.kind, one.model, machine, spec.exact) for one in requests_of(spec) if one.kind != "meta"]
     if asks:
         yield Load(job, tuple(asks), ())
 
 
-def _resolved(known: Known, job: Job) -> Iterator[Load]:
-    machine = known.machine(job)
+def _resolved(context: Context, job: Job) -> Iterator[Load]:
+    machine = context.machine(job)
     for pass_ in sorted({step.pass_ for step in job.steps}):
         steps = tuple(step for step in job.steps if step.pass_ == pass_)
         asks = [_ask(step, machine) for step in steps if step.kind != "meta"]
@@ -88,9 +88,9 @@ def _ask(step: work.Step, machine: work.Machine) -> ModelAsk:
     return ModelAsk(step.kind, of("model"), machine, exact, of("folder"), of("hub_id"), of("revision"))
 
 
-async def models(known: Known) -> list[Finding]:
+async def models(context: Context) -> list[Finding]:
     """A finding for each model, and one for the memory that the largest worker needs."""
-    wanted = loads(known)
+    wanted = loads(context)
     asks = list(dict.fromkeys(one for load in wanted for one in load.asks))
     if not asks:
         return [Finding("ok", WHAT, "no job uses one")]
@@ -112,11 +112,13 @@ async def models(known: Known) -> list[Finding]:
             found.append(Finding("fail", WHAT, text, "Check the disk that holds it, or the endpoint; ask again"))
     except IngestError as error:
         found.append(refused(WHAT, error))
-    found = [*_models(known, wanted, asks, seen), *found]
-    return [*found, *_memory(known, wanted, seen)]
+    found = [*_models(context, wanted, asks, seen), *found]
+    return [*found, *_memory(context, wanted, seen)]
 
 
-def _models(known: Known, wanted: list[Load], asks: list[ModelAsk], seen: dict[ModelAsk, Looked]) -> Iterator[Finding]:
+def _models(
+    context: Context, wanted: list[Load], asks: list[ModelAsk], seen: dict[ModelAsk, Looked]
+) -> Iterator[Finding]:
     """A line for what is the same of one model, whatever kinds of steps it does."""
     lines: dict[tuple[str, str, str, str], list[ModelAsk]] = {}
     for one in asks:
@@ -126,14 +128,14 @@ def _models(known: Known, wanted: list[Load], asks: list[ModelAsk], seen: dict[M
         users = [load for load in wanted if set(load.asks) & set(same)]
         if level == "fail" and not any(load.active for load in users):
             level = "warn"  # no job needs it now: a search in that job, or going on with it, would
-        if level == "fail" and known.maybe_keyless(remedy):
+        if level == "fail" and context.maybe_keyless(remedy):
             level, finding = "warn", finding + KEYLESS
         kinds = ", ".join(dict.fromkeys(one.kind for one in same))
-        whose = words.of_jobs(list(dict.fromkeys(load.name for load in users if load.name)))
+        whose = wording.of_jobs(list(dict.fromkeys(load.name for load in users if load.name)))
         yield Finding(level, WHAT, f"{model} ({kinds}): {finding}{whose}", remedy)  # type: ignore[arg-type]
 
 
-def _memory(known: Known, wanted: list[Load], seen: dict[ModelAsk, Looked]) -> Iterator[Finding]:
+def _memory(context: Context, wanted: list[Load], seen: dict[ModelAsk, Looked]) -> Iterator[Finding]:
     """What the workers of the most demanding job take, against what there is."""
     needs = []
     for load in wanted:
@@ -147,14 +149,14 @@ def _memory(known: Known, wanted: list[Load], seen: dict[ModelAsk, Looked]) -> I
             workers = load.job.row.spec.workers if load.job else 1
             needs.append(((sum(largest.values()) + libraries) * workers, workers, load.name))
     memory = psutil.virtual_memory()
-    free = memory.available + _held(known)
-    has = f"{words.size(free)} of {words.size(memory.total)} are free"
+    free = memory.available + _held(context)
+    has = f"{wording.size(free)} of {wording.size(memory.total)} are free"
     if not needs:
         yield Finding("ok", "memory", has)
         return
     need, workers, name = max(needs)
-    text = f"{has}, {words.many(workers, 'worker')} of about {words.size(need / workers)} needed"
-    whose = words.of_jobs([name] if name else [])
+    text = f"{has}, {wording.many(workers, 'worker')} of about {wording.size(need / workers)} needed"
+    whose = wording.of_jobs([name] if name else [])
     remedy = "Choose a smaller model or an endpoint (openai:URL#model), or fewer --workers"
     level: Level = "ok" if need <= free else "warn" if need <= memory.total else "fail"
     if level == "warn":
@@ -162,11 +164,11 @@ def _memory(known: Known, wanted: list[Load], seen: dict[ModelAsk, Looked]) -> I
     yield Finding(level, "memory", f"{text}{whose}", "" if level == "ok" else remedy)
 
 
-def _held(known: Known) -> int:
+def _held(context: Context) -> int:
     """Bytes that the daemon's own workers hold now: they need them once, not twice."""
     total = 0
-    if known.daemon:
-        for job in known.daemon.status.jobs:
+    if context.daemon:
+        for job in context.daemon.status.jobs:
             for worker in job.workers:
                 try:
                     total += psutil.Process(worker.pid).memory_info().rss
@@ -178,27 +180,27 @@ def _held(known: Known) -> int:
 # ------------------------------------------------------------------------------------------------------- with --load
 
 
-async def load(known: Known) -> list[Finding]:
+async def load(context: Context) -> list[Finding]:
     """What every worker of a job that is not over loads, loaded once, one after the other."""
     found: list[Finding] = []
     done: set[tuple[ModelAsk, ...]] = set()
-    for one in loads(known):
+    for one in loads(context):
         if one.active and one.asks not in done:
             done.add(one.asks)
             late = "See how large the model is, and how fast its disk is; the job would wait as long"
             finding = Finding("fail", "load", f"{_names(one)}: no answer within {LOAD_S:.0f} seconds", late)
             with anyio.move_on_after(LOAD_S):
-                finding = await _load(known, one)
+                finding = await _load(context, one)
             found.append(finding)
     return found or [Finding("ok", "load", "no job that goes on needs a model")]
 
 
-async def _load(known: Known, one: Load) -> Finding:
+async def _load(context: Context, one: Load) -> Finding:
     names = _names(one)
-    whose = words.of_jobs([one.name] if one.name else [])
+    whose = wording.of_jobs([one.name] if one.name else [])
     try:
-        steps = list(one.steps) or await _probe(known, one)
-        return Finding("ok", "load", f"{names}: {await _ready(known, one, steps)}{whose}")
+        steps = list(one.steps) or await _probe(context, one)
+        return Finding("ok", "load", f"{names}: {await _ready(context, one, steps)}{whose}")
     except IngestError as error:
         return Finding("fail", "load", f"{names}: {error.message}{whose}", error.remedy)
 
@@ -207,9 +209,9 @@ def _names(one: Load) -> str:
     return " and ".join(dict.fromkeys(ask.model for ask in one.asks))
 
 
-async def _probe(known: Known, one: Load) -> list[work.Step]:
+async def _probe(context: Context, one: Load) -> list[work.Step]:
     """What the models of a job that has not begun mean here. Raises ``IngestError``."""
-    spec = one.job.row.spec if one.job else _spec(known)
+    spec = one.job.row.spec if one.job else _spec(context)
     models = [ask.model for ask in one.asks]
     probed: list[work.Probed] = []
 
@@ -217,7 +219,7 @@ async def _probe(known: Known, one: Load) -> list[work.Step]:
         if isinstance(message, work.Probed):
             probed.append(message)
 
-    request = work.Probe(requests_of(spec), known.machine(one.job))
+    request = work.Probe(requests_of(spec), context.machine(one.job))
     # Offline: what is not here is for the job to fetch, not for a look at it.
     await ask(WORKER, request, work.FromWorker, hear, secrets=of_models(models))
     if not probed:
@@ -225,18 +227,18 @@ async def _probe(known: Known, one: Load) -> list[work.Step]:
     return passes_and_bits(spec, probed[0].steps)
 
 
-async def _ready(known: Known, one: Load, steps: list[work.Step]) -> str:
+async def _ready(context: Context, one: Load, steps: list[work.Step]) -> str:
     """Raises ``IngestError`` for what does not load."""
     models = [ask.model for ask in one.asks]
-    setup = work.WorkerSetup(steps, known.machine(one.job), [])
-    lockdown = known.settings["lockdown"]
+    setup = work.WorkerSetup(steps, context.machine(one.job), [])
+    lockdown = context.settings["lockdown"]
     async with child(WORKER, work.FromWorker, lockdown=lockdown, secrets=of_models(models)) as asked:
         await asked.send(setup)
         async for message in asked.answers():
             if isinstance(message, work.Ready):
                 memory = psutil.Process(asked.process.pid).memory_info().rss
                 batch = f", {message.batch} at a time" if message.batch > 1 else ""
-                return f"loads in {message.ms / 1e3:.1f} s{batch}, {words.size(memory)} of memory"
+                return f"loads in {message.ms / 1e3:.1f} s{batch}, {wording.size(memory)} of memory"
         raise _no_answer(models, asked.last_line())
 
 

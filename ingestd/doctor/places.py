@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from ingestd import __version__
 from ingestd.control.transport.listener import check_place
-from ingestd.doctor import words
+from ingestd.doctor import wording
 from ingestd.doctor.checking import blocking, refused
-from ingestd.doctor.known import Known
+from ingestd.doctor.context import Context
 from ingestd.host.disk import NETWORK_FS, file_system
 from ingestd.host.log_note import where
 from ingestd.policy.disk_estimate import MARGIN, RESERVE, estimate
@@ -80,7 +80,7 @@ def _write(file: Path) -> float:
 
 def unwritable(what: str, error: OSError) -> Finding:
     """Why a folder cannot be written, with the way on."""
-    place = words.path(error.filename or "")
+    place = wording.path(error.filename or "")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     remedy = FREE_SOME if full else f"Give this user the right to write there, {ELSEWHERE}"
     if error.errno == errno.EROFS:
@@ -90,102 +90,104 @@ def unwritable(what: str, error: OSError) -> Finding:
     return Finding("fail", what, f"{place} cannot be written: {(error.strerror or str(error)).lower()}", remedy)
 
 
-async def state(known: Known) -> list[Finding]:
+async def state(context: Context) -> list[Finding]:
     """Writable, on a local file system, with room for what the jobs still have to write."""
-    what, folder = "state folder", known.places.state
+    what, folder = "state folder", context.places.state
     try:
         tried = await blocking(lambda: try_folder(folder))
     except OSError as error:
         return [unwritable(what, error)]
-    place, free = words.path(folder), f"{words.size(tried.free)} free"
+    place, free = wording.path(folder), f"{wording.size(tried.free)} free"
     if tried.kind in NETWORK_FS:
         text = f"{place} lies on a network file system ({tried.kind}), where a database's locks do not hold"
         return [Finding("fail", what, text, "Set INGESTD_HOME to a folder on a local disk; photos may lie anywhere")]
-    least, needed = _least(known), _needed(known)
+    least, needed = _least(context), _needed(context)
     if tried.free < max(least, needed * MARGIN + RESERVE):
-        comes = f", about {words.size(needed)} are still to come" if needed else ""
-        text = f"{place}: no disk: {free}{comes}, {words.size(least)} are kept free"
+        comes = f", about {wording.size(needed)} are still to come" if needed else ""
+        text = f"{place}: no disk: {free}{comes}, {wording.size(least)} are kept free"
         return [Finding("fail", what, text, FREE_SOME)]
-    to_come = f", about {words.size(needed)} still to come" if needed else ""
+    to_come = f", about {wording.size(needed)} still to come" if needed else ""
     how = f"writable, synced in {tried.ms:.0f} ms" if tried.there else f"is made by the first start, in {tried.folder}"
     kind = f", {tried.kind}" if tried.kind else ""
     return [Finding("ok", what, f"{place}: {how}, {free}{to_come}{kind}")]
 
 
-def _least(known: Known) -> int:
+def _least(context: Context) -> int:
     """What must stay free there: the ledger's reserve, or an embedded store's."""
-    kinds = {sink.kind for job in known.active for sink in job.row.sinks if not sink.place}
-    if not known.jobs:
-        kinds = set(known.settings["sinks"].split(","))
+    kinds = {sink.kind for job in context.active for sink in job.row.sinks if not sink.place}
+    if not context.jobs:
+        kinds = set(context.settings["sinks"].split(","))
     return STORE_RESERVE if "qdrant" in kinds else RESERVE
 
 
-def _needed(known: Known) -> int:
+def _needed(context: Context) -> int:
     """Bytes that jobs have still to write, where their first items tell how large results are."""
     total = 0
-    for job in known.active:
+    for job in context.active:
         if job.item_bytes:
             sinks = [sink.kind for sink in job.row.sinks if sink.kind != "qdrant-server"]
             total += estimate(job.facts.tally.open, job.item_bytes, sinks, 0).needed
     return total
 
 
-async def ledger(known: Known) -> list[Finding]:
+async def ledger(context: Context) -> list[Finding]:
     """It can be read, by this version."""
-    what, file = "ledger", known.places.ledger
-    if known.ledger_error is not None:
-        return [refused(what, known.ledger_error)]
+    what, file = "ledger", context.places.ledger
+    if context.ledger_error is not None:
+        return [refused(what, context.ledger_error)]
     try:
         length = await blocking(lambda: file.stat().st_size)
     except FileNotFoundError:
-        return [Finding("ok", what, f"{words.path(file)}: none yet, the first start makes it")]
-    jobs = f"{words.many(len(known.jobs), 'job')}, {len(known.active)} not over"
-    return [Finding("ok", what, f"{words.path(file)}: {words.size(length)}, {jobs}")]
+        return [Finding("ok", what, f"{wording.path(file)}: none yet, the first start makes it")]
+    jobs = f"{wording.many(len(context.jobs), 'job')}, {len(context.active)} not over"
+    return [Finding("ok", what, f"{wording.path(file)}: {wording.size(length)}, {jobs}")]
 
 
-async def log(known: Known) -> list[Finding]:
+async def log(context: Context) -> list[Finding]:
     """It can be written, and nothing of it was lost."""
-    what, file = "log", known.places.log_file
-    dropped = known.daemon.status.daemon.log_dropped if known.daemon else 0
+    what, file = "log", context.places.log_file
+    dropped = context.daemon.status.daemon.log_dropped if context.daemon else 0
     if dropped:
-        text = f"{words.many(dropped, 'line')} lost: what takes the log stood still"
+        text = f"{wording.many(dropped, 'line')} lost: what takes the log stood still"
         return [Finding("warn", what, text, "Look at the disk or the journal that takes it")]
-    said = known.daemon.status.daemon.log if known.daemon else where(file)
+    said = context.daemon.status.daemon.log if context.daemon else where(file)
     if said != str(file):
         return [Finding("ok", what, said)]
     try:
         tried = await blocking(lambda: try_folder(file.parent))
     except OSError as error:
         return [unwritable(what, error)]
-    how = "writable" if tried.there else f"is made by the first start, in {words.path(tried.folder)}"
-    return [Finding("ok", what, f"{words.path(file)}: {how}")]
+    how = "writable" if tried.there else f"is made by the first start, in {wording.path(tried.folder)}"
+    return [Finding("ok", what, f"{wording.path(file)}: {how}")]
 
 
-async def socket(known: Known) -> list[Finding]:
+async def socket(context: Context) -> list[Finding]:
     """Nobody else can reach it, or put one in its place."""
-    what, file = "socket", known.places.socket
-    await blocking(lambda: check_place(file, known.settings["read_group"]))
-    group = known.settings["read_group"]
+    what, file = "socket", context.places.socket
+    await blocking(lambda: check_place(file, context.settings["read_group"]))
+    group = context.settings["read_group"]
     who = f"; members of {group} may read" if group else ""
-    return [Finding("ok", what, f"{words.path(file)}: in a folder that is safe{who}")]
+    return [Finding("ok", what, f"{wording.path(file)}: in a folder that is safe{who}")]
 
 
-async def daemon(known: Known) -> list[Finding]:
+async def daemon(context: Context) -> list[Finding]:
     """It runs and answers, is of this version, and can store what it does."""
     what = "daemon"
-    if known.daemon_error:
-        return [Finding("fail", what, known.daemon_error, "See what it does: ingestctl logs; end it: kill its pid")]
-    if known.daemon is None:
-        waiting = [job.row.name for job in known.active if job.row.status != "paused"]
+    if context.daemon_error:
+        return [Finding("fail", what, context.daemon_error, "See what it does: ingestctl logs; end it: kill its pid")]
+    if context.daemon is None:
+        waiting = [job.row.name for job in context.active if job.row.status != "paused"]
         if not waiting:
             return [Finding("ok", what, "none runs, and no job waits for one; ingestctl start begins one")]
-        text = f"none runs, and {words.many(len(waiting), 'job')} would go on{words.of_jobs(waiting)}"
+        text = f"none runs, and {wording.many(len(waiting), 'job')} would go on{wording.of_jobs(waiting)}"
         return [Finding("warn", what, text, "ingestctl start")]
-    hello, status = known.daemon.hello, known.daemon.status.daemon
+    hello, status = context.daemon.hello, context.daemon.status.daemon
     if status.trouble:
         return [Finding("fail", what, f"it cannot store anything: {status.trouble}", FREE_SOME)]
     up = max(0.0, time.time() - status.started) / 3600
-    text = f"ingestd {hello.version} answers (pid {hello.pid}, up {up:.1f} h, memory {words.size(status.memory_bytes)})"
+    text = (
+        f"ingestd {hello.version} answers (pid {hello.pid}, up {up:.1f} h, memory {wording.size(status.memory_bytes)})"
+    )
     if hello.version != __version__:
         remedy = "ingestctl shutdown, then ingestctl start; as a service: ingestctl service install"
         return [Finding("warn", what, f"{text}, and {__version__} is installed", remedy)]

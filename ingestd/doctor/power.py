@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Final
 
-from ingestd.doctor.known import Known
+from ingestd.doctor.context import Context
 from ingestd.host.awake import Refused, find_method, take
 from ingestd.host.lid import Lid, closing, read_lid
 from ingestd.host.log_note import own_unit
@@ -20,12 +20,12 @@ ASK_S: Final = 8.0
 _GOES_ON: Final = ("ignore", "lock", "")
 
 
-async def awake(known: Known) -> list[Finding]:
+async def awake(context: Context) -> list[Finding]:
     """The lock against sleep is granted: held by a daemon that works, else asked for once, and let go."""
     what = "awake"
-    if known.settings["awake"] == "no":
+    if context.settings["awake"] == "no":
         return [Finding("ok", what, "switched off (awake = no): the machine sleeps as its own settings say")]
-    power = known.daemon.status.daemon.power if known.daemon else None
+    power = context.daemon.status.daemon.power if context.daemon else None
     held_by_daemon = power is not None and power.wanted
     if power is None or not power.wanted:
         power = await try_awake(ASK_S, os.environ)
@@ -36,7 +36,7 @@ async def awake(known: Known) -> list[Finding]:
     refused = [one for one in power.refused if one.what != "handle-lid-switch"]
     held = [one for one in power.held if one != "handle-lid-switch"]
     if refused:
-        return [_refusal(what, power, held, "" if held_by_daemon else _service(known))]
+        return [_refusal(what, power, held, "" if held_by_daemon else _service(context))]
     if not held:
         text = f"{power.method} did not answer within {ASK_S:.0f} seconds: the machine may sleep in the middle of a job"
         return [Finding("warn", what, text, "See whether logind and D-Bus are well: loginctl; journalctl -u dbus")]
@@ -55,23 +55,23 @@ def _refusal(what: str, power: PowerStatus, held: list[str], service: str) -> Fi
     return Finding("warn", what, f"{text}; the machine may sleep in the middle of a job", last.remedy)
 
 
-def _service(known: Known) -> str:
+def _service(context: Context) -> str:
     """The system's service that runs the daemon, empty where none does."""
-    if known.daemon is None or sys.platform != "linux":
+    if context.daemon is None or sys.platform != "linux":
         return ""
     try:
-        with open(f"/proc/{known.daemon.hello.pid}/cgroup", encoding="utf-8", errors="replace") as file:
+        with open(f"/proc/{context.daemon.hello.pid}/cgroup", encoding="utf-8", errors="replace") as file:
             note = own_unit(file.read())
     except OSError:
         return ""
     return f"the service {note.unit}" if note.unit.startswith("ingestd@") and not note.user else ""
 
 
-async def lid(known: Known) -> list[Finding]:
+async def lid(context: Context) -> list[Finding]:
     """What closing it does here, now."""
     found = await read_lid(os.environ)
-    power = known.daemon.status.daemon.power if known.daemon else None
-    held = "handle-lid-switch" in power.held if power and power.wanted else await _lid_granted(known, found)
+    power = context.daemon.status.daemon.power if context.daemon else None
+    held = "handle-lid-switch" in power.held if power and power.wanted else await _lid_granted(context, found)
     sentence = closing(found, held)
     if _works_on(found, held):
         return [Finding("ok", "lid", sentence)]
@@ -79,9 +79,9 @@ async def lid(known: Known) -> list[Finding]:
     return [Finding("warn", "lid", sentence, remedy)]
 
 
-async def _lid_granted(known: Known, found: Lid) -> bool:
+async def _lid_granted(context: Context, found: Lid) -> bool:
     """Whether the lid's own lock, which is asked for on AC power alone, would be granted."""
-    if not found.present or found.on_ac is not True or known.settings["awake"] == "no":
+    if not found.present or found.on_ac is not True or context.settings["awake"] == "no":
         return False
     method = await find_method(sys.platform, os.environ)
     if method is None or not method.lid:

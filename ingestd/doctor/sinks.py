@@ -8,10 +8,10 @@ from typing import Any, Final
 import anyio
 
 from ingestd.config import SinkSpec
-from ingestd.doctor import words
-from ingestd.doctor.ask import ask
+from ingestd.doctor import wording
 from ingestd.doctor.checking import CHILD_S, refused
-from ingestd.doctor.known import KEYLESS, Job, Known
+from ingestd.doctor.context import KEYLESS, Context, Job
+from ingestd.doctor.doctor_child import ask
 from ingestd.errors import IngestError
 from ingestd.lockdown.environment import QDRANT
 from ingestd.policy.recipe import shown_place, sink_place, store_name
@@ -19,42 +19,42 @@ from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtSinks, Loo
 from ingestd.protocol.sink import SinkSetup
 
 WHAT: Final = "sink"
-LOOKER: Final = "ingestd.sinks.look_main"
+LOOKER: Final = "ingestd.sinks.doctor_main"
 
 _LATER: Final = "is made at the first delivery"
 
 
-async def sinks(known: Known) -> list[Finding]:
+async def sinks(context: Context) -> list[Finding]:
     """A finding for each sink of each job."""
     found: list[Finding] = []
     asked: list[tuple[Job, SinkSpec]] = []
-    for job in known.jobs:
+    for job in context.jobs:
         for spec in job.row.sinks:
-            if line := _without_asking(known, job, spec):
+            if line := _without_asking(context, job, spec):
                 found.append(line)
             else:
                 asked.append((job, spec))
     if asked:
-        found += await _looked(known, asked)
-    return found or [Finding("ok", WHAT, f"no job has one yet; the next gets {known.settings['sinks']}")]
+        found += await _looked(context, asked)
+    return found or [Finding("ok", WHAT, f"no job has one yet; the next gets {context.settings['sinks']}")]
 
 
-def _without_asking(known: Known, job: Job, spec: SinkSpec) -> Finding | None:
+def _without_asking(context: Context, job: Job, spec: SinkSpec) -> Finding | None:
     """What a daemon says of its own sink's trouble, and what is not there yet because nothing was delivered."""
-    status = known.daemon.job(job.row.uuid) if known.daemon else None
+    status = context.daemon.job(job.row.uuid) if context.daemon else None
     now = next((sink for sink in status.sinks if sink.name == spec.name), None) if status else None
     if now and now.state == "trouble":
         return _finding(
-            known, job, spec, "fail", now.message, "Mend that; ingestctl status shows when it is tried again"
+            context, job, spec, "fail", now.message, "Mend that; ingestctl status shows when it is tried again"
         )
-    place = sink_place(known.places.state, job.row.uuid, spec, job.steps)
+    place = sink_place(context.places.state, job.row.uuid, spec, job.steps)
     if not spec.place and (not job.steps or not os.path.isdir(os.path.dirname(place))):
-        return _finding(known, job, spec, "ok", f"{words.path(place)}: {_LATER}")
+        return _finding(context, job, spec, "ok", f"{wording.path(place)}: {_LATER}")
     return None
 
 
-async def _looked(known: Known, asked: list[tuple[Job, SinkSpec]]) -> list[Finding]:
-    setups = [_setup(known, job, spec) for job, spec in asked]
+async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[Finding]:
+    setups = [_setup(context, job, spec) for job, spec in asked]
     seen: dict[int, Looked] = {}
 
     def hear(message: Any) -> None:
@@ -65,33 +65,33 @@ async def _looked(known: Known, asked: list[tuple[Job, SinkSpec]]) -> list[Findi
     secrets = QDRANT if any(spec.kind == "qdrant-server" for _, spec in asked) else ()
     try:
         with anyio.move_on_after(CHILD_S):
-            await ask(LOOKER, LookAtSinks(setups, known.daemon is not None), FromLooker, hear, secrets=secrets)
+            await ask(LOOKER, LookAtSinks(setups, context.daemon is not None), FromLooker, hear, secrets=secrets)
     except IngestError as error:
         found.append(refused(WHAT, error))
     for index, (job, spec) in enumerate(asked):
         if one := seen.get(index):
-            found.append(_finding(known, job, spec, one.level, one.finding, one.remedy))
+            found.append(_finding(context, job, spec, one.level, one.finding, one.remedy))
         elif not found:
             text = (
-                f"{shown_place(known.places.state, job.row, spec, job.steps)}: no answer within {CHILD_S:.0f} seconds"
+                f"{shown_place(context.places.state, job.row, spec, job.steps)}: no answer within {CHILD_S:.0f} seconds"
             )
-            found.append(_finding(known, job, spec, "fail", text, "Check that it runs and can be reached"))
+            found.append(_finding(context, job, spec, "fail", text, "Check that it runs and can be reached"))
     return found
 
 
-def _setup(known: Known, job: Job, spec: SinkSpec) -> SinkSetup:
-    place = sink_place(known.places.state, job.row.uuid, spec, job.steps)
-    store, key_file = store_name(job.row.name, job.steps), known.settings["qdrant_key_file"]
-    ledger = str(known.places.ledger)
+def _setup(context: Context, job: Job, spec: SinkSpec) -> SinkSetup:
+    place = sink_place(context.places.state, job.row.uuid, spec, job.steps)
+    store, key_file = store_name(job.row.name, job.steps), context.settings["qdrant_key_file"]
+    ledger = str(context.places.ledger)
     return SinkSetup(
         job.row.id, job.row.uuid, job.row.name, ledger, spec.kind, place, job.steps, 0, "", 0, store, key_file
     )
 
 
-def _finding(known: Known, job: Job, spec: SinkSpec, level: Level, text: str, remedy: str = "") -> Finding:
+def _finding(context: Context, job: Job, spec: SinkSpec, level: Level, text: str, remedy: str = "") -> Finding:
     if level == "fail" and not job.active:
         level = "warn"  # nothing is to be delivered now
-    if level == "fail" and known.maybe_keyless(remedy):
+    if level == "fail" and context.maybe_keyless(remedy):
         level, text = "warn", text + KEYLESS
     kind = spec.kind.removesuffix("-server")
-    return Finding(level, WHAT, f"{kind} {text}{words.of_jobs([job.row.name])}", remedy)
+    return Finding(level, WHAT, f"{kind} {text}{wording.of_jobs([job.row.name])}", remedy)

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import anyio
 
-from ingestd.doctor import words
-from ingestd.doctor.ask import ask
+from ingestd.doctor import wording
 from ingestd.doctor.checking import blocking
-from ingestd.doctor.known import Job, Known
+from ingestd.doctor.context import Context, Job
+from ingestd.doctor.doctor_child import ask
 from ingestd.protocol.doctor import Finding
 from ingestd.protocol.walk import FromWalker, ResolvedRoot, ResolveRoots, RootsResolved
 
@@ -29,11 +29,11 @@ RIGHTS: Final = "Give the daemon's user the right to read it (chmod, chgrp, setf
 DEAD: Final = "Its disk or network share does not answer: see that the server runs, or unmount it (umount -f, -l)"
 
 
-async def sources(known: Known) -> list[Finding]:
+async def sources(context: Context) -> list[Finding]:
     """One finding for each root, with the jobs that it belongs to."""
     owners: dict[bytes, list[Job]] = {}
     lists: list[Job] = []
-    for job in known.jobs:
+    for job in context.jobs:
         if job.row.spec.list_file:
             lists.append(job)
             continue
@@ -78,7 +78,7 @@ async def _ask(roots: list[bytes]) -> list[ResolvedRoot]:
 
 
 def _finding(root: bytes, jobs: list[Job], answer: ResolvedRoot | None) -> Finding:
-    place, whose = words.path(root), words.of_jobs([job.row.name for job in jobs])
+    place, whose = wording.path(root), wording.of_jobs([job.row.name for job in jobs])
     bad = "fail" if any(job.active for job in jobs) else "warn"
     if answer is None:
         return Finding(bad, WHAT, f"{place}: no answer within {ALONE_S:.0f} seconds{whose}", DEAD)  # type: ignore[arg-type]
@@ -87,14 +87,14 @@ def _finding(root: bytes, jobs: list[Job], answer: ResolvedRoot | None) -> Findi
         remedy = RIGHTS if "permissions" in answer.error else AWAY
         return Finding(bad, WHAT, f"{place}: {answer.error}{whose}", remedy)  # type: ignore[arg-type]
     kind = f", {answer.fs}" if answer.fs else ""
-    moved = "" if answer.path == root else f", now {words.path(answer.path)}"
+    moved = "" if answer.path == root else f", now {wording.path(answer.path)}"
     return Finding("ok", WHAT, f"{place}: can be {'listed' if answer.is_dir else 'read'}{kind}{moved}{whose}")
 
 
 async def _list(job: Job) -> Finding:
     """A file list is ours: it lies in the state folder. What it names is looked at when the job runs."""
-    file, whose = str(job.row.spec.list_file), words.of_jobs([job.row.name])
+    file, whose = str(job.row.spec.list_file), wording.of_jobs([job.row.name])
     if await blocking(lambda: os.access(file, os.R_OK)):
-        return Finding("ok", WHAT, f"{words.path(file)}: a list that can be read{whose}")
-    text = f"{words.path(file)}: the job's list is gone{whose}"
+        return Finding("ok", WHAT, f"{wording.path(file)}: a list that can be read{whose}")
+    text = f"{wording.path(file)}: the job's list is gone{whose}"
     return Finding("fail" if job.active else "warn", WHAT, text, "Start the job again with its list: ingestctl start -")

@@ -3,7 +3,7 @@
 Linux: ``systemd-inhibit`` asks logind, and starts the command that it was given only when the lock is granted. Ours
 says so on its output, and then reads an input whose other end this process alone holds. So a granted lock is known,
 not guessed; and it ends with this process however that ends: the input ends, the command ends, the lock is gone. Until
-it is granted the kernel's death signal does the same (``bound``).
+it is granted the kernel's death signal does the same (``die_with_parent``).
 
 macOS: ``caffeinate``, told to end with this process (``-w``). It is refused to nobody.
 """
@@ -35,7 +35,7 @@ WHY: Final = "images are being described and embedded"
 
 _HELD: Final = "held"
 _COMMAND: Final = ("/bin/sh", "-c", f"echo {_HELD}; read -r _; exit 0")
-_BOUND: Final = str(Path(__file__).with_name("bound.py"))
+_DIE_WITH_PARENT: Final = str(Path(__file__).with_name("die_with_parent.py"))
 _SAID_MAX: Final = 4096
 
 
@@ -119,7 +119,7 @@ async def take(method: Method, what: tuple[str, ...], seconds: float = GRANT_S) 
     try:
         with anyio.CancelScope(shield=True):  # called off in the middle, a process would be left that nobody knows
             process = await anyio.open_process(
-                [sys.executable, "-I", "-S", _BOUND, str(os.getpid()), *command],
+                [sys.executable, "-I", "-S", _DIE_WITH_PARENT, str(os.getpid()), *command],
                 env=environment(),
                 start_new_session=True,  # Ctrl-C on a terminal is the daemon's: it lets go when its work has ended
             )

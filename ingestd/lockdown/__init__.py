@@ -1,8 +1,8 @@
 """Children give up what they do not need, before they look at anything that others made.
 
 A child that decodes pictures runs code of many libraries on bytes from anywhere. So that a picture that takes one of
-them over gets little: the child names what its work needs (a ``Reach``) from its first message, and by ``fall`` gives
-up all else, without root. In force where the kernel has it: Landlock (files, TCP, signals), a system call filter
+them over gets little: the child names what its work needs (an ``Access``) from its first message, and by ``apply``
+gives up all else, without root. In force where the kernel has it: Landlock (files, TCP, signals), a system call filter
 (sockets, new programs, modes of files), limits (core dumps, descriptors, file length, CPU time without progress). What
 is missing is said and never fatal.
 
@@ -34,7 +34,7 @@ DNS: Final = 53
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Access:
     """What a child's work needs beside what every child does. Paths are absolute.
 
     ``read`` may be read, ``write`` written too (folders and files), ``change`` are files that are written where they
@@ -53,7 +53,7 @@ class Reach:
     short: bool = False
 
 
-class Fallen(NamedTuple):
+class Applied(NamedTuple):
     """What is in force and what is not, in a few words each; ``progress`` is to be called when a message went out."""
 
     force: list[str]
@@ -61,11 +61,11 @@ class Fallen(NamedTuple):
     progress: Callable[[], None] | None = None
 
 
-_landlocked: Reach | None = None
+_landlocked: Access | None = None
 
 
-def fall(reach: Reach, kernel: landlock.Kernel | None = None) -> Fallen:
-    """Lock this process to ``reach``, for good. Called while it has one thread. Never raises.
+def apply(access: Access, kernel: landlock.Kernel | None = None) -> Applied:
+    """Lock this process to ``access``, for good. Called while it has one thread. Never raises.
 
     ``kernel``: what to take the kernel for, in tests.
     """
@@ -80,24 +80,24 @@ def fall(reach: Reach, kernel: landlock.Kernel | None = None) -> Fallen:
         missing.append(f"{threads} threads began before the lock")
     note("no core dumps", limits.no_core())
     note(f"at most {limits.DESCRIPTORS} open files", limits.few_descriptors())
-    if reach.short:
+    if access.short:
         note(f"no file over {limits.FILE_BYTES >> 30} GiB", limits.short_files())
-    spin = limits.Spin(reach.cpu_s) if reach.cpu_s else None
+    spin = limits.Spin(access.cpu_s) if access.cpu_s else None
     if spin is not None:
-        force.append(f"at most {reach.cpu_s} s of CPU time without progress")
+        force.append(f"at most {access.cpu_s} s of CPU time without progress")
     kernel = landlock.kernel() if kernel is None else kernel
     try:
         if not kernel.abi:
             missing.append(f"landlock: {kernel.why}")
-        elif landlock.restrict(kernel.abi, _rules(reach), reach.ports):
-            _landlocked = reach
-            force += _told(kernel.abi, reach)
-            if kernel.abi < 4 and reach.ports:
+        elif landlock.restrict(kernel.abi, _rules(access), access.ports):
+            _landlocked = access
+            force += _told(kernel.abi, access)
+            if kernel.abi < 4 and access.ports:
                 missing.append("TCP goes to any port: this kernel's landlock does not know ports")
     except OSError as error:
         missing.append(f"landlock: {error.strerror}")
-    _filter(reach, force, missing)
-    return Fallen(force, missing, spin.progress if spin else None)
+    _filter(access, force, missing)
+    return Applied(force, missing, spin.progress if spin else None)
 
 
 def _other_threads() -> int:
@@ -131,35 +131,35 @@ def blamed(error: BaseException) -> bool:
     return False
 
 
-def _may_by_mode(path: bytes, reach: Reach) -> bool:
+def _may_by_mode(path: bytes, access: Access) -> bool:
     """Whether it can only be the lock that denied ``path``: the modes of files let this user in."""
-    if reach.anywhere:
+    if access.anywhere:
         return False
-    written = any(path == place or path.startswith(place.rstrip(b"/") + b"/") for place in reach.write)
+    written = any(path == place or path.startswith(place.rstrip(b"/") + b"/") for place in access.write)
     target = path if os.path.lexists(path) else os.path.dirname(path)
     return os.access(target, os.R_OK | os.W_OK if written else os.R_OK)
 
 
-def _rules(reach: Reach) -> list[Rule] | None:
-    if reach.anywhere:
+def _rules(access: Access) -> list[Rule] | None:
+    if access.anywhere:
         return None
     rules = [*system.everybody(), *system.computing()]
-    if reach.ports != ():
+    if access.ports != ():
         rules += system.network()
-    rules += (Rule(path, READ) for path in reach.read)
-    rules += (Rule(path, WRITE) for path in reach.write)
-    rules += (Rule(path, READ_FILE | WRITE_FILE | landlock.TRUNCATE) for path in reach.change)
+    rules += (Rule(path, READ) for path in access.read)
+    rules += (Rule(path, WRITE) for path in access.write)
+    rules += (Rule(path, READ_FILE | WRITE_FILE | landlock.TRUNCATE) for path in access.change)
     return rules
 
 
-def _told(abi: int, reach: Reach) -> list[str]:
+def _told(abi: int, access: Access) -> list[str]:
     words = [f"landlock {abi}"]
-    if not reach.anywhere:
-        words.append("reads every file" if b"/" in reach.read else f"reads {_places(reach.read)} of its job")
-        written = {*reach.write, *reach.change}
+    if not access.anywhere:
+        words.append("reads every file" if b"/" in access.read else f"reads {_places(access.read)} of its job")
+        written = {*access.write, *access.change}
         words.append(f"writes {_places(written)}" if written else "writes nothing")
-    if abi >= 4 and reach.ports is not None:
-        words.append("TCP to port " + ", ".join(map(str, reach.ports)) if reach.ports else "no TCP")
+    if abi >= 4 and access.ports is not None:
+        words.append("TCP to port " + ", ".join(map(str, access.ports)) if access.ports else "no TCP")
     if abi >= 6:
         words.append("no signals to others")
     return words
@@ -170,20 +170,20 @@ def _places(paths: Collection[bytes]) -> str:
     return "1 place" if count == 1 else f"{count} places"
 
 
-def _filter(reach: Reach, force: list[str], missing: list[str]) -> None:
+def _filter(access: Access, force: list[str], missing: list[str]) -> None:
     if not sockets.known():
         missing.append("sockets and programs: system calls of this machine are not known")
         return
-    families = set(sockets.INTERNET) if reach.ports != () else set()
+    families = set(sockets.INTERNET) if access.ports != () else set()
     kinds = ["internet"] if families else []
     if system.devices():  # CUDA's driver talks to itself over one
         families.add(sockets.UNIX)
         kinds.append("Unix")
     try:
-        sockets.filter_calls(families, attributes=reach.attributes or reach.anywhere)
+        sockets.filter_calls(families, attributes=access.attributes or access.anywhere)
     except OSError as error:
         missing.append(f"system call filter: {error.strerror}")
         return
-    if not (reach.attributes or reach.anywhere):
+    if not (access.attributes or access.anywhere):
         force.append("no file's mode or times changed")
     force += ["no programs", f"no sockets but {' and '.join(kinds)} ones" if kinds else "no sockets"]

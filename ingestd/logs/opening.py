@@ -13,9 +13,9 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from ingestd.host.log_note import own_unit, take_note
-from ingestd.logs import drain as queues, journal
-from ingestd.logs.drain import Drain, Target
+from ingestd.logs import journal, log_queue
 from ingestd.logs.lines import Line, finisher
+from ingestd.logs.log_queue import LogQueue, Target
 from ingestd.logs.rotated import RotatedFile
 from ingestd.logs.secrets import secrets_of
 from ingestd.logs.terminal import Terminal, wants_colour
@@ -27,13 +27,13 @@ FLUSH_S: Final = 2.0
 class Outlet:
     """What structlog calls with each finished line; every level's method is the same one."""
 
-    def __init__(self, drains: list[Drain]) -> None:
-        self._drains = drains
+    def __init__(self, queues: list[LogQueue]) -> None:
+        self._queues = queues
 
     def put(self, line: Line) -> None:
         """Hand a line to every target. Never blocks."""
-        for drain in self._drains:
-            drain.put(line)
+        for queue in self._queues:
+            queue.put(line)
 
     debug = info = warning = error = critical = exception = put
 
@@ -42,21 +42,21 @@ class Log(NamedTuple):
     """An open log. ``logger`` takes lines from any thread and never blocks."""
 
     logger: FilteringBoundLogger
-    drains: list[Drain]
+    queues: list[LogQueue]
 
     def dropped(self) -> int:
         """Lines that a target will never get, because it stood still for too long; of all targets together."""
-        return sum(drain.dropped for drain in self.drains)
+        return sum(queue.dropped for queue in self.queues)
 
     def reopen(self) -> None:
         """Begin a file anew at its place (after SIGHUP: somebody has moved it away). Never blocks."""
-        for drain in self.drains:
-            drain.reopen()
+        for queue in self.queues:
+            queue.reopen()
 
     def close(self, seconds: float = FLUSH_S) -> bool:
         """Write what is on its way and end; whether all of it was written within ``seconds``."""
         until = time.monotonic() + seconds
-        ended = [drain.close(until) for drain in self.drains]
+        ended = [queue.close(until) for queue in self.queues]
         return all(ended)
 
 
@@ -69,8 +69,8 @@ def open_log(path: Path, level: str, terminal: bool, environ: Mapping[str, str] 
     targets: list[Target] = [_lasting(path, environ, stderr)]
     if terminal:
         targets.append(Terminal(stderr, wants_colour(environ)))
-    drains = [Drain(target, queues.MAX_LINES, queues.MAX_BYTES) for target in targets]
-    return Log(logger_to(Outlet(drains), level, secrets_of(environ)), drains)
+    queues = [LogQueue(target, log_queue.MAX_LINES, log_queue.MAX_BYTES) for target in targets]
+    return Log(logger_to(Outlet(queues), level, secrets_of(environ)), queues)
 
 
 def logger_to(outlet: Any, level: str, secrets: tuple[str, ...] = ()) -> FilteringBoundLogger:

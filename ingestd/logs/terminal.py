@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ingestd.logs.drain import TargetGone
 from ingestd.logs.lines import Line
+from ingestd.logs.log_queue import TargetGone
 
 _LEVEL_STYLES: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 _HEAD: Final = ("time", "level", "event")

@@ -8,7 +8,7 @@ from ingestd.protocol.sink import SinkSetup, ToSink
 from ingestd.protocol.work import Finish
 from ingestd.sinks import base
 from ingestd.sinks.follow import Follower
-from ingestd.sinks.reach import reach
+from ingestd.sinks.sandbox import access
 
 
 def main(channel: Channel[ToSink]) -> None:
@@ -23,4 +23,4 @@ def main(channel: Channel[ToSink]) -> None:
 
 
 if __name__ == "__main__":
-    run_child("sink", ToSink, main, reach)
+    run_child("sink", ToSink, main, access)

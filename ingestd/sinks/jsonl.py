@@ -20,7 +20,7 @@ import msgspec
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.ledger.reader import Record
 from ingestd.protocol.sink import SinkSetup
-from ingestd.sinks import place as places
+from ingestd.sinks import local_files as places
 from ingestd.sinks.base import Cursor, Sink
 from ingestd.sinks.document import document, tombstone
 

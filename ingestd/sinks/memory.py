@@ -14,8 +14,8 @@ import msgspec
 from ingestd.ledger.reader import Record
 from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
+from ingestd.sinks.date_range import period
 from ingestd.sinks.document import payload, point_id
-from ingestd.sinks.period import period
 from ingestd.sinks.points import folder_of
 
 

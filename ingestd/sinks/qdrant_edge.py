@@ -25,10 +25,10 @@ import qdrant_edge as engine
 from ingestd.errors import Unavailable
 from ingestd.ledger.reader import Record
 from ingestd.protocol.sink import Hit, Search, SinkSetup
-from ingestd.sinks import place as places
+from ingestd.sinks import local_files as places
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
+from ingestd.sinks.date_range import period
 from ingestd.sinks.document import MAX_POINT_PATHS, payload, point_id
-from ingestd.sinks.period import period
 from ingestd.sinks.points import INDEXES, floats, folder_of, vectors_of
 
 RESERVE: Final = 256 * 1024 * 1024

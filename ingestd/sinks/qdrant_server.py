@@ -31,8 +31,8 @@ from ingestd.protocol.addresses.qdrant_url import collection_name, parse
 from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.sinks import qdrant_collection as collections, qdrant_evidence as evidence
 from ingestd.sinks.base import AskedToWait, Cursor, Sink, check_query, dimensions
+from ingestd.sinks.date_range import period
 from ingestd.sinks.document import MAX_POINT_PATHS, payload, point_id
-from ingestd.sinks.period import period
 from ingestd.sinks.points import floats, folder_of, vectors_of
 from ingestd.sinks.qdrant_evidence import Evidence
 from ingestd.sinks.qdrant_wire import IN_FLIGHT, SEARCH_S, Absent, Rejected, Wire, read_key

@@ -9,7 +9,7 @@ import sqlite3
 from ingestd.child import Channel, run_child
 from ingestd.errors import Unavailable
 from ingestd.ledger.reader import open_reader
-from ingestd.lockdown import Reach
+from ingestd.lockdown import Access
 from ingestd.protocol.walk import Credit, ResolveRoots, RootsResolved, ToWalker, WalkerSetup
 from ingestd.protocol.work import Finish
 from ingestd.walker.outbox import Outbox
@@ -17,7 +17,7 @@ from ingestd.walker.roots import resolve
 from ingestd.walker.walk import Walk
 
 
-def reach(message: ToWalker) -> Reach | None:
+def access(message: ToWalker) -> Access | None:
     """A walker looks everywhere, changes nothing and speaks with nobody; only a file list is sorted beside itself."""
     match message:
         case Credit():
@@ -25,9 +25,9 @@ def reach(message: ToWalker) -> Reach | None:
         case WalkerSetup(ledger=ledger, list_file=listed):
             beside = (os.fsencode(os.path.dirname(listed)),) if listed else ()
             # A reader of the ledger marks in the shared memory of its log how far it reads.
-            return Reach((b"/",), beside, change=(os.fsencode(f"{ledger}-shm"),))
+            return Access((b"/",), beside, change=(os.fsencode(f"{ledger}-shm"),))
         case _:
-            return Reach((b"/",))
+            return Access((b"/",))
 
 
 def main(channel: Channel[ToWalker]) -> None:
@@ -62,4 +62,4 @@ def _walk(channel: Channel[ToWalker], setup: WalkerSetup) -> None:
 
 
 if __name__ == "__main__":
-    run_child("walker", ToWalker, main, reach)
+    run_child("walker", ToWalker, main, access)

@@ -7,7 +7,7 @@ import pytest
 
 from ingestd import paths
 from ingestd.doctor import models
-from ingestd.doctor.known import Known
+from ingestd.doctor.context import Context
 from ingestd.doctor.models import Load
 from ingestd.protocol.doctor import Finding, Looked, ModelAsk
 from ingestd.protocol.work import Machine
@@ -20,7 +20,7 @@ GB = 10**9
 
 def memory(*asks: ModelAsk, each: int) -> Finding:
     seen = {ask: Looked(0, "ok", "", "", each, GB) for ask in asks}
-    (found,) = models._memory(Known(paths.places()), [Load(None, asks, ())], seen)
+    (found,) = models._memory(Context(paths.places()), [Load(None, asks, ())], seen)
     return found
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from ingestd import config
 from ingestd.control.transport.listener import check_place
-from ingestd.doctor import known as knowing, places
-from ingestd.doctor.known import Daemon, Known
+from ingestd.doctor import context, places
+from ingestd.doctor.context import Context, Daemon
 from ingestd.errors import Misconfigured
 from ingestd.ledger.reader import open_reader
 from ingestd.paths import Places
@@ -21,18 +21,18 @@ from tests.ctl.ctlkit import Home, daemon_status
 from tests.doctor.clinic import Books
 
 
-def known(home: Home, left: int, item_bytes: float) -> Known:
+def known(home: Home, left: int, item_bytes: float) -> Context:
     """A job with so many items left, of so many bytes each."""
     books = Books(home)
     books.add("photos", home.folder)
     books.close()
     db = open_reader(home.folder / "state" / "ledger.db")
-    (job,) = knowing._read(db)
+    (job,) = context._read(db)
     db.close()
     facts = dataclasses.replace(job.facts, tally=job.facts.tally._replace(pending=left))
     at = home.folder
     job = dataclasses.replace(job, facts=facts, item_bytes=item_bytes)
-    return Known(Places(at / "state", at / "run", at / "log", at / "config.toml"), jobs=[job])
+    return Context(Places(at / "state", at / "run", at / "log", at / "config.toml"), jobs=[job])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_sockets_place_is_checked_and_not_made(tmp_path: Path) -> None:
 
 def test_a_key_that_only_the_daemon_has(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service has its key in its own environment: that this shell is refused says nothing of it."""
-    found = Known(Places(*[home.folder] * 4))
+    found = Context(Places(*[home.folder] * 4))
     refusal = "Put the server's API key into the file that qdrant_key_file names, or into INGESTD_QDRANT_KEY"
     monkeypatch.delenv("INGESTD_QDRANT_KEY", raising=False)
     assert not found.maybe_keyless(refusal), "without a daemon this shell's is the one that counts"

@@ -11,7 +11,7 @@ import pytest
 
 from ingestd import config, paths
 from ingestd.doctor import power
-from ingestd.doctor.known import Daemon, Known
+from ingestd.doctor.context import Context, Daemon
 from ingestd.host.lid import Lid
 from ingestd.protocol import control as c
 from ingestd.protocol.doctor import Finding
@@ -27,12 +27,12 @@ def inhibitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inhibitor:
     return made
 
 
-def known(**settings: str) -> Known:
+def known(**settings: str) -> Context:
     environ = {f"INGESTD_{key.upper()}": value for key, value in settings.items()}
-    return Known(paths.places(), config.load(environ, None, ""))
+    return Context(paths.places(), config.load(environ, None, ""))
 
 
-def working(*held: str) -> Known:
+def working(*held: str) -> Context:
     """Beside a daemon that works and holds these."""
     status = daemon_status()
     status.power = PowerStatus(True, list(held), [], "systemd-inhibit", "", None)
@@ -42,7 +42,7 @@ def working(*held: str) -> Known:
     return found
 
 
-def look(check: Callable[[Known], Awaitable[list[Finding]]], at: Known) -> Finding:
+def look(check: Callable[[Context], Awaitable[list[Finding]]], at: Context) -> Finding:
     (finding,) = anyio.run(check, at)
     return finding
 

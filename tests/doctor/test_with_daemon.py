@@ -43,7 +43,7 @@ def test_one_that_does_not_answer(home: Home, daemon: Daemon) -> None:
     """A stopped process: named with its pid, waited for a few seconds, and the rest is looked at without it."""
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
-        found: Findings = examine_hastily(home, {"ingestd.doctor.known.BLOCKED_S": 1.0})
+        found: Findings = examine_hastily(home, {"ingestd.doctor.context.BLOCKED_S": 1.0})
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
     named = found.one("daemon")

@@ -21,15 +21,15 @@ from ingestd.lockdown.landlock import Kernel
 
 
 def main(wish: dict[str, Any]) -> None:
-    """Lock as ``wish["reach"]`` says (not at all without it), try everything, print ``{attempt: outcome}``."""
+    """Lock as ``wish["access"]`` says (not at all without it), try everything, print ``{attempt: outcome}``."""
     told: dict[str, Any] = {}
-    if reach := wish.get("reach"):
-        places = {key: tuple(os.fsencode(path) for path in reach.get(key, ())) for key in ("read", "write", "change")}
+    if access := wish.get("access"):
+        places = {key: tuple(os.fsencode(path) for path in access.get(key, ())) for key in ("read", "write", "change")}
         kernel = Kernel(*wish["kernel"]) if "kernel" in wish else None
-        ports = None if reach.get("ports", ()) is None else tuple(reach.get("ports", ()))
-        flags = {key: reach.get(key, False) for key in ("anywhere", "attributes")}
-        fallen = lockdown.fall(lockdown.Reach(**places, ports=ports, **flags), kernel)
-        told = {"force": fallen.force, "missing": fallen.missing}
+        ports = None if access.get("ports", ()) is None else tuple(access.get("ports", ()))
+        flags = {key: access.get(key, False) for key in ("anywhere", "attributes")}
+        applied = lockdown.apply(lockdown.Access(**places, ports=ports, **flags), kernel)
+        told = {"force": applied.force, "missing": applied.missing}
     found = {name: _outcome(attempt) for name, attempt in _attempts(wish).items()}
     found |= {f"{name}, in a thread": _in_thread(_attempts(wish)[name]) for name in ("read a secret",)}
     print(json.dumps({"told": told, "found": found}))

@@ -36,7 +36,7 @@ def test_no_core_is_dumped(tmp_path: Path) -> None:
     for file in tmp_path.iterdir():
         file.unlink()
     status = run(
-        "from ingestd.lockdown import Reach, fall; fall(Reach(anywhere=True, ports=None)); os.abort()", tmp_path
+        "from ingestd.lockdown import Access, apply; apply(Access(anywhere=True, ports=None)); os.abort()", tmp_path
     )
     assert os.WTERMSIG(status) == signal.SIGABRT
     assert not os.WCOREDUMP(status)

@@ -76,8 +76,8 @@ class Place:
         abstract.listen()
         self.port, self.other_port = tcp.getsockname()[1], other.getsockname()[1]
 
-    def tried(self, reach: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
-        """What a process under ``reach`` could do, and what it said of its lock."""
+    def tried(self, access: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+        """What a process under ``access`` could do, and what it said of its lock."""
         base = self.base
         wish = {
             **{name: str(base / name) for name in ("source", "scratch", "home", "model", "unix")},
@@ -87,9 +87,9 @@ class Place:
             "abstract": self.name,
             **more,
         }
-        if reach is not None:
+        if access is not None:
             read = [str(base / name) for name in ("source", "model", "blobs/weights")]
-            wish["reach"] = {"read": read, "write": [str(base / "scratch")], **reach}
+            wish["access"] = {"read": read, "write": [str(base / "scratch")], **access}
         done = subprocess.run(
             [sys.executable, "-c", ATTEMPTS.read_text(), json.dumps(wish)],
             cwd=base / "cwd", capture_output=True, text=True, timeout=60,
@@ -165,8 +165,8 @@ def test_a_probe_has_files_and_the_network_and_no_more(places: Any) -> None:
 
 def test_a_sink_may_dress_its_files(places: Any) -> None:
     """A store's library copies files with their modes; that is let through where it is asked for, and to a probe."""
-    for reach in ({"attributes": True}, {"anywhere": True, "ports": None}):
-        found = places().tried(reach)["found"]
+    for access in ({"attributes": True}, {"anywhere": True, "ports": None}):
+        found = places().tried(access)["found"]
         assert {found[name] for name in ATTRIBUTES} == {"done"}
 
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ingestd.logs.drain import TargetGone
 from ingestd.logs.lines import Line, make_line
+from ingestd.logs.log_queue import TargetGone
 from ingestd.logs.opening import logger_to
 
 
@@ -107,7 +107,7 @@ class JournalSocket:
         finally:
             stop.set()
             thread.join(20)
-            found.extend(self.drain())
+            found.extend(self.queue())
 
     def entry(self) -> dict[str, list[bytes]]:
         """The next entry: each field's values, in order."""
@@ -123,7 +123,7 @@ class JournalSocket:
                 data = os.pread(file.fileno(), os.fstat(handle).st_size, 0)
         return parse(data)
 
-    def drain(self) -> list[dict[str, list[bytes]]]:
+    def queue(self) -> list[dict[str, list[bytes]]]:
         """Every entry that is there already."""
         found = []
         self.sock.setblocking(False)

@@ -132,7 +132,7 @@ def test_a_terminal_that_is_stopped_stops_nobody(tmp_path: Path) -> None:
     """Ctrl-S in the daemon's terminal: the job ends, ``status`` answers and counts what the terminal misses, the file
     has every line; once the terminal flows it tells the number."""
     photos = bad_photos(tmp_path / "photos", 300)
-    with WatchedDaemon(tmp_path / "home", {"ingestd.logs.drain.MAX_LINES": 100}) as daemon:
+    with WatchedDaemon(tmp_path / "home", {"ingestd.logs.log_queue.MAX_LINES": 100}) as daemon:
         job = daemon.ingest(photos, **META, sinks=["jsonl"])
         assert (job["status"], job["counts"]["failed"]) == ("completed", 300)
         began = time.monotonic()

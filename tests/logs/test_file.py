@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.logs.drain import Drain
+from ingestd.logs.log_queue import LogQueue
 from ingestd.logs.opening import open_log
 from ingestd.logs.rotated import RotatedFile
 from tests.logs.logkit import line
@@ -168,14 +168,14 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 FULL_DISK = """
 import json, os, sys, time
 from pathlib import Path
-from ingestd.logs.drain import Drain
+from ingestd.logs.log_queue import LogQueue
 from ingestd.logs.rotated import RotatedFile
 from ingestd.logs.lines import make_line
 
 place = Path(sys.argv[1])
 ballast = place / "ballast"
 path = place / "ingestd.log"
-drain = Drain(RotatedFile(path), 50, 1 << 20)
+queue = LogQueue(RotatedFile(path), 50, 1 << 20)
 with ballast.open("wb", buffering=0) as file:
     try:
         while True:
@@ -187,24 +187,24 @@ with ballast.open("wb", buffering=0) as file:
 deadline = time.monotonic() + 60
 longest = 0.0
 number = 0
-while drain.dropped < 20:
+while queue.dropped < 20:
     assert time.monotonic() < deadline
     began = time.thread_time()
-    drain.put(make_line("info", {"event": str(number), "text": "x" * 300}))
+    queue.put(make_line("info", {"event": str(number), "text": "x" * 300}))
     longest = max(longest, time.thread_time() - began)
     number += 1
 time.sleep(0.3)
 lines = path.read_bytes().splitlines(keepends=True)
 assert 5 < len(lines) < 20 and all(json.loads(line) for line in lines), lines[-1]
-lost = drain.dropped
+lost = queue.dropped
 ballast.unlink()
 while not any(json.loads(line)["event"] == "log lines dropped" for line in path.read_bytes().splitlines()):
     assert time.monotonic() < deadline
     time.sleep(0.01)
-assert drain.close(time.monotonic() + 20)
+assert queue.close(time.monotonic() + 20)
 events = [json.loads(line) for line in path.read_bytes().splitlines()]
 assert [e["event"] for e in events] == [*map(str, range(number - lost)), "log lines dropped"], events
-assert events[-1]["lines"] == lost == drain.dropped
+assert events[-1]["lines"] == lost == queue.dropped
 print("longest", longest < 0.05)
 """
 
@@ -228,5 +228,5 @@ def test_the_limits_of_a_file(tmp_path: Path) -> None:
     """20 MiB and five older ones, as the README says."""
     target = RotatedFile(tmp_path / "ingestd.log")
     assert (target._rotate_bytes, target._keep) == (20 << 20, 5)
-    drain = Drain(target, 10, 1 << 20)
-    assert drain.close(time.monotonic() + 20)
+    queue = LogQueue(target, 10, 1 << 20)
+    assert queue.close(time.monotonic() + 20)

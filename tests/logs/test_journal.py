@@ -17,8 +17,8 @@ import pytest
 
 from ingestd.host.log_note import NOTE, Note, own_unit, where
 from ingestd.logs import journal
-from ingestd.logs.drain import Drain
 from ingestd.logs.journal import Journal, is_stderr
+from ingestd.logs.log_queue import LogQueue
 from ingestd.logs.opening import open_log
 from tests.logs.logkit import JournalSocket, fill, line, wait_for
 
@@ -97,22 +97,22 @@ def test_a_big_entry_goes_as_a_sealed_file(listening: JournalSocket, target: Jou
 
 def test_a_journal_that_stands_still(listening: JournalSocket) -> None:
     """The kernel holds what it may and the queue what it may; the rest is dropped and counted, and nobody waits."""
-    drain = Drain(Journal(listening.path), 20, 1 << 20)
+    queue = LogQueue(Journal(listening.path), 20, 1 << 20)
     depth = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
     began = time.monotonic()
     put = 0
-    while drain.dropped < 50:
-        drain.put(line(str(put)))
+    while queue.dropped < 50:
+        queue.put(line(str(put)))
         put += 1
         assert put < 100_000
         if put > depth + 100:
             time.sleep(0.0005)
     assert time.monotonic() - began < 60
-    lost = drain.dropped
+    lost = queue.dropped
     found: list[dict[str, list[bytes]]] = []
 
     def caught_up() -> bool:
-        found.extend(listening.drain())
+        found.extend(listening.queue())
         return any(entry["INGESTD_EVENT"] == [b"log lines dropped"] for entry in found)
 
     wait_for(caught_up)
@@ -120,20 +120,20 @@ def test_a_journal_that_stands_still(listening: JournalSocket) -> None:
     assert events == list(range(put - lost))
     (gap,) = (json.loads(e["MESSAGE"][0]) for e in found if e["INGESTD_EVENT"] == [b"log lines dropped"])
     assert (gap["lines"], gap["target"]) == (lost, "journal")
-    assert drain.close(time.monotonic() + 20)
+    assert queue.close(time.monotonic() + 20)
 
 
 def test_a_journal_that_is_started_again(listening: JournalSocket) -> None:
     """While nobody listens lines wait; to the new socket they go by themselves."""
-    drain = Drain(Journal(listening.path), 100, 1 << 20)
-    drain.put(line("before"))
+    queue = LogQueue(Journal(listening.path), 100, 1 << 20)
+    queue.put(line("before"))
     assert listening.entry()["INGESTD_EVENT"] == [b"before"]
     listening.close()
-    drain.put(line("meanwhile"))
+    queue.put(line("meanwhile"))
     again = JournalSocket(listening.path)
-    drain.put(line("after"))
+    queue.put(line("after"))
     assert [again.entry()["INGESTD_EVENT"][0] for _ in range(2)] == [b"meanwhile", b"after"]
-    assert drain.close(time.monotonic() + 20)
+    assert queue.close(time.monotonic() + 20)
     again.close()
 
 
@@ -223,13 +223,13 @@ def test_a_journal_that_hangs(tmp_path: Path) -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == b"bound\n"
             fill(path)
-            drain = Drain(Journal(path), 5, 1 << 20)
-            drain.put(line("x"))
+            queue = LogQueue(Journal(path), 5, 1 << 20)
+            queue.put(line("x"))
             began = time.monotonic()
-            assert not drain.close(time.monotonic() + 0.2)
+            assert not queue.close(time.monotonic() + 0.2)
             assert time.monotonic() - began < 10
         finally:
             process.kill()
     # Its thread, blocked until now, gives up at the end that it was told of.
-    drain._thread.join(20)
-    assert not drain._thread.is_alive()
+    queue._thread.join(20)
+    assert not queue._thread.is_alive()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.logs.drain import Drain
+from ingestd.logs.log_queue import LogQueue
 from ingestd.logs.opening import open_log
 from ingestd.logs.terminal import Terminal, readable, wants_colour
 from tests.logs.logkit import line, wait_for
@@ -114,49 +114,49 @@ def test_a_terminal_that_nobody_reads(screen: Screen, tmp_path: Path) -> None:
     flows it says how many it has not shown."""
     path = tmp_path / "ingestd.log"
     log = open_log(path, "info", False, {})
-    drains = [*log.drains, Drain(Terminal(screen.handle, False), 20, 1 << 20)]
+    queues = [*log.queues, LogQueue(Terminal(screen.handle, False), 20, 1 << 20)]
     began = time.monotonic()
     count = 0
-    while drains[1].dropped < 10:
+    while queues[1].dropped < 10:
         made = line(str(count), text="x" * 200)
         count += 1
-        for drain in drains:
-            drain.put(made)
+        for queue in queues:
+            queue.put(made)
         assert count < 10_000
     assert time.monotonic() - began < 20
-    lost = drains[1].dropped
+    lost = queues[1].dropped
     wait_for(lambda: len(path.read_text().splitlines()) == count)
     shown = screen.read("log lines dropped")
     assert f"lines={lost} target=terminal" in shown + screen.read("terminal" if "target=terminal" not in shown else "")
     numbers = [int(n) for n in re.findall(r"info     (\d+) ", shown)]
     assert numbers == list(range(count - lost))
-    assert all(drain.close(time.monotonic() + 20) for drain in drains)
+    assert all(queue.close(time.monotonic() + 20) for queue in queues)
 
 
 def test_a_line_that_was_shown_in_part(screen: Screen) -> None:
     """On a descriptor that somebody made non-blocking a line is gone on with where it stopped."""
     os.set_blocking(screen.handle, False)
-    drain = Drain(Terminal(screen.handle, False), 20, 1 << 20)
+    queue = LogQueue(Terminal(screen.handle, False), 20, 1 << 20)
     wide = "y" * 7000
     for name in ("one", "two"):
-        drain.put(line(name, text=wide))
+        queue.put(line(name, text=wide))
     shown = screen.read("two")
     while not shown.endswith("\n"):
         shown += screen.read("y")
     assert re.findall(r"(one|two) text=(y+)\r\n", shown) == [("one", wide), ("two", wide)]
-    assert drain.close(time.monotonic() + 20)
+    assert queue.close(time.monotonic() + 20)
 
 
 def test_a_terminal_that_is_closed(screen: Screen) -> None:
     """After a hang-up nothing is queued for it, and the lines are not counted as lost."""
-    drain = Drain(Terminal(screen.handle, False), 20, 1 << 20)
+    queue = LogQueue(Terminal(screen.handle, False), 20, 1 << 20)
     os.close(screen.master)
     for _ in range(100):
-        drain.put(line("x"))
-    wait_for(lambda: drain._gone)
-    assert drain.close(time.monotonic() + 20)
-    drain.put(line("x"))
-    assert not drain._queue
+        queue.put(line("x"))
+    wait_for(lambda: queue._gone)
+    assert queue.close(time.monotonic() + 20)
+    queue.put(line("x"))
+    assert not queue._queue
 
 
 def test_a_terminal_that_stops_background_writers(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from ingestd.ledger.reader import Made, Record
+from ingestd.sinks.date_range import period
 from ingestd.sinks.document import document, folders, payload, point_id, tombstone
-from ingestd.sinks.period import period
 
 JOB = UUID("6f1c1f8e-3c9e-4c0c-9d5b-2d8f6f0a1b2c")
 SHA = bytes(range(32))

@@ -157,12 +157,12 @@ def _sources(args: argparse.Namespace) -> dict[str, Any]:
             object="- together with other sources",
             remedy="start them one after the other, or write a folder called - as ./-",
         )
-    from ingestctl.spool import spool
+    from ingestctl.filelist import keep_list
     from ingestctl.text import many
 
     if sys.stdin.isatty():
         print("reading paths from the terminal, one a line; Ctrl-D ends", file=sys.stderr)
-    place, digest, total = spool(sys.stdin.buffer, nul=args.nul)
+    place, digest, total = keep_list(sys.stdin.buffer, nul=args.nul)
     print(f"read {many(total, 'path')} from stdin", file=sys.stderr)
     return {"list_file": place, "list_sha256": digest}
 

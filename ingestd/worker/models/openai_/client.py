@@ -36,7 +36,7 @@ from ingestd.worker.models.openai_.meaning import (
     request_body,
 )
 from ingestd.worker.models.openai_.patience import Kind, Later, Patience, wait_before_next
-from ingestd.worker.models.transformers_.odd import Odd, odd, worse
+from ingestd.worker.models.transformers_.quality import Odd, odd, worse
 
 MAX_BODY: Final = 8 * 1024 * 1024
 """Bytes of a reply: a gateway's list of models has some hundreds of kilobytes, a description a few."""

@@ -3,7 +3,7 @@ descriptions.
 
 The rooms: ``folder`` (what lies in a model's folder, checked without loading it), ``device`` (where it runs, in which
 numbers), ``library`` (the border to transformers), ``resolve`` (what a request means), ``towers`` (CLIP, SigLIP),
-``describe`` with ``sampling`` and ``odd`` (generation, draws, the check of what was written), ``sentences`` (text).
+``describe`` with ``sampling`` and ``quality`` (generation, draws, the check of what was written), ``sentences`` (text).
 
 ``exact`` means what plain transformers does with the same files: the picture decoded in full, float32, and split into
 views as the folder's own processor does. Without it a picture is shrunk while it is decoded, numbers are what the

@@ -15,7 +15,7 @@ from ingestd.worker.models.base import Answer, Runner
 from ingestd.worker.models.transformers_.device import Place
 from ingestd.worker.models.transformers_.folder import Refusal
 from ingestd.worker.models.transformers_.library import pixel_limits, want_of
-from ingestd.worker.models.transformers_.odd import Odd, odd, worse
+from ingestd.worker.models.transformers_.quality import Odd, odd, worse
 from ingestd.worker.models.transformers_.sampling import sampler
 from ingestd.worker.models.transformers_.towers import LONGEST, middle, slim, to_place
 

@@ -1,6 +1,6 @@
 """The sinks looker, a child of ``doctor``: can these places be reached and written? Nothing that is there is changed.
 
-``python -m ingestd.sinks.look_main --fd N --parent PID``. Answers come as they are known: servers are asked last.
+``python -m ingestd.sinks.doctor_main --fd N --parent PID``. Answers come as they are known: servers are asked last.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ingestd.protocol.addresses.qdrant_url import Server, collection_name, parse
 from ingestd.protocol.doctor import LookAtSinks, Looked, ToLooker
 from ingestd.protocol.sink import SinkSetup
 from ingestd.protocol.work import Finish
-from ingestd.sinks import place as places
+from ingestd.sinks import local_files as places
 from ingestd.sinks.base import dimensions
 
 _KNOCK_S: Final = 5.0

@@ -10,7 +10,7 @@ import pytest
 
 from ingestd.protocol.doctor import Looked, ModelAsk
 from ingestd.protocol.work import Machine
-from ingestd.worker.look_main import _endpoint, _on_this_machine, looked
+from ingestd.worker.doctor_main import _endpoint, _on_this_machine, looked
 from tests import hubkit
 from tests.endpointkit import serving
 
@@ -104,6 +104,8 @@ def test_an_endpoint() -> None:
 
 def test_nothing_heavy_is_loaded() -> None:
     """A look costs no seconds of imports."""
-    code = "import sys, ingestd.worker.look_main; print(sorted({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys, ingestd.worker.doctor_main; print(sorted({'torch', 'transformers', 'numpy'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done

@@ -1,4 +1,6 @@
-"""Become another program that the kernel ends with this one's parent: ``python bound.py PARENT_PID PROGRAM ARGUMENT…``.
+"""Become another program, which the kernel ends with this one's parent.
+
+``python die_with_parent.py PARENT_PID PROGRAM ARGUMENT…``
 
 Run by its path, so it imports nothing of ours. The death signal is kept across ``exec``. It belongs to the parent's
 thread that started us: in the daemon that is the first one, which lives as long as the process.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.errors import IngestError, Misconfigured, Unavailable
-from ingestd.sinks.place import in_words
+from ingestd.sinks.local_files import in_words
 
 
 @pytest.mark.parametrize(

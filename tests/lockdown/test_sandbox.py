@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from ingestd.lockdown import DNS, Reach, system
+from ingestd.lockdown import DNS, Access, system
 from ingestd.protocol.sink import SinkSetup
 from ingestd.protocol.walk import Credit, ResolveRoots, RootSpec, WalkerSetup
 from ingestd.protocol.work import EncodeSetup, Finish, Machine, Probe, Step, StepRequest, WorkerSetup
-from ingestd.sinks.reach import reach as of_sink
-from ingestd.walker.__main__ import reach as of_walker
-from ingestd.worker.reach import hub_cache, reach as of_worker
+from ingestd.sinks.sandbox import access as of_sink
+from ingestd.walker.__main__ import access as of_walker
+from ingestd.worker.sandbox import access as of_worker, hub_cache
 
 SHM = b"/state/ledger.db-shm"
 ENDPOINT = "openai:http://127.0.0.1:8123/v1#model"
@@ -29,7 +29,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(str(tmp_path / "scratch"), key_file=str(tmp_path / "key"))
 
 
-def setup(machine: Machine, **spec: object) -> Reach:
+def setup(machine: Machine, **spec: object) -> Access:
     found = of_worker(WorkerSetup([Step(0, "describe", "f", spec)], machine, [b"/photos"]))
     assert found is not None
     return found
@@ -102,10 +102,10 @@ def test_an_encoder(machine: Machine) -> None:
 def test_a_walker() -> None:
     """Reads everywhere, writes nothing but beside a list and its mark in the ledger's log; no network."""
     walk = WalkerSetup(1, "/state/ledger.db", [RootSpec(1, b"/photos", 0)], [], [], None, None)
-    assert of_walker(walk) == Reach((b"/",), change=(b"/state/ledger.db-shm",))
+    assert of_walker(walk) == Access((b"/",), change=(b"/state/ledger.db-shm",))
     listed = WalkerSetup(1, "/state/ledger.db", [RootSpec(1, b"/", 0)], [], [], None, "/state/spool/a.list")
-    assert of_walker(listed) == Reach((b"/",), (b"/state/spool",), (b"/state/ledger.db-shm",))
-    assert of_walker(ResolveRoots([b"/photos"])) == Reach((b"/",))
+    assert of_walker(listed) == Access((b"/",), (b"/state/spool",), (b"/state/ledger.db-shm",))
+    assert of_walker(ResolveRoots([b"/photos"])) == Access((b"/",))
     assert of_walker(Credit(1)) is None
     assert of_walker(Finish()) is not None
 
@@ -113,16 +113,16 @@ def test_a_walker() -> None:
 @pytest.mark.parametrize(
     ("kind", "place", "expected"),
     [
-        ("jsonl", "/out/photos.jsonl", Reach((b"/state",), (b"/out",), (SHM,), attributes=True)),
-        ("qdrant", "/state/sinks/u/q", Reach((b"/state",), (b"/state/sinks/u",), (SHM,), attributes=True)),
+        ("jsonl", "/out/photos.jsonl", Access((b"/state",), (b"/out",), (SHM,), attributes=True)),
+        ("qdrant", "/state/sinks/u/q", Access((b"/state",), (b"/state/sinks/u",), (SHM,), attributes=True)),
         (
             "qdrant-server",
             "http://127.0.0.1:6399",
-            Reach((b"/state", b"/key"), (), (SHM,), (6399, DNS)),
+            Access((b"/state", b"/key"), (), (SHM,), (6399, DNS)),
         ),
     ],
 )
-def test_a_sink(kind: str, place: str, expected: Reach, machine: Machine) -> None:
+def test_a_sink(kind: str, place: str, expected: Access, machine: Machine) -> None:
     """Reads the ledger; writes where it keeps its output, or speaks with its server, and nothing else."""
     found = of_sink(SinkSetup(1, "u", "job", "/state/ledger.db", kind, place, [], 0, "", 0, "", "/key"))
     assert found == expected

@@ -1,6 +1,6 @@
 """The models looker, a child of ``doctor``: are these models whole on this machine? Loads nothing, fetches nothing.
 
-``python -m ingestd.worker.look_main --fd N --parent PID``. Answers come as they are known: a slow endpoint is last.
+``python -m ingestd.worker.doctor_main --fd N --parent PID``. Answers come as they are known: a slow endpoint is last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ingestd.worker.models.hub.names import Wanted, known, read_name, short_name
 from ingestd.worker.models.hub.store import Store, size_of, what_is_wrong
 from ingestd.worker.models.transformers_ import device
 from ingestd.worker.models.transformers_.folder import Refusal, need_image_processor, need_tokenizer, open_folder
-from ingestd.worker.reach import hub_cache
+from ingestd.worker.sandbox import hub_cache
 
 _TRUE: Final = ("1", "on", "yes", "true")
 """What the hub's library takes for yes in its variables."""

@@ -44,7 +44,7 @@ class Target(Protocol):
         """Give back its descriptor."""
 
 
-class Drain:
+class LogQueue:
     """One target with its queue and thread. ``dropped`` counts the lines that it will never get."""
 
     def __init__(self, target: Target, max_lines: int, max_bytes: int) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ingestd.worker.models.transformers_.odd import Odd, odd, worse
+from ingestd.worker.models.transformers_.quality import Odd, odd, worse
 
 FINE = [
     "A cat sits on a red sofa next to a window, looking at the street below.",

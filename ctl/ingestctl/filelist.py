@@ -18,7 +18,7 @@ MAX_PATH = 64 * 1024
 _CHUNK = 1 << 20
 
 
-def spool(source: BinaryIO, *, nul: bool) -> tuple[str, str, int]:
+def keep_list(source: BinaryIO, *, nul: bool) -> tuple[str, str, int]:
     """Copy the list, every path made absolute by its letters, into ``<state>/spool``.
 
     Paths end with a newline, or with NUL when ``nul``. Returns the file (``list-<sha256, 16 digits>.list`` or

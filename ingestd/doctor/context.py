@@ -1,6 +1,6 @@
 """What the doctor knows before it looks at anything else: settings, the ledger's jobs, what a daemon says of itself.
 
-Each of the three may fail, and that is a finding of its own; the rest then goes by what is known.
+Each of the three may fail, and that is a finding of its own; the rest then goes by what is context.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Daemon:
 
 
 @dataclass(slots=True)
-class Known:
+class Context:
     """Everything at hand. An error says why a part of it is missing. ``scratch``: where models keep what they derive,
     the state folder's place for it once a model has made it."""
 
@@ -109,19 +109,19 @@ class Known:
         )
 
 
-async def look() -> Known:
+async def look() -> Context:
     """All of it, side by side; takes ``BLOCKED_S`` at most."""
-    known = Known(paths.places())
-    if await _is_there(scratch := known.places.state / "scratch" / "models"):
-        known.scratch = str(scratch)
+    context = Context(paths.places())
+    if await _is_there(scratch := context.places.state / "scratch" / "models"):
+        context.scratch = str(scratch)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_settings, known)
-        tasks.start_soon(_jobs, known)
-        tasks.start_soon(_daemon, known)
-    if known.daemon is not None:
-        told = {row.key: config.Setting(row.value, row.source) for row in known.daemon.config.rows}
-        known.settings = config.Settings({**known.settings.values, **told})
-    return known
+        tasks.start_soon(_settings, context)
+        tasks.start_soon(_jobs, context)
+        tasks.start_soon(_daemon, context)
+    if context.daemon is not None:
+        told = {row.key: config.Setting(row.value, row.source) for row in context.daemon.config.rows}
+        context.settings = config.Settings({**context.settings.values, **told})
+    return context
 
 
 async def _is_there(folder: Path) -> bool:
@@ -131,28 +131,28 @@ async def _is_there(folder: Path) -> bool:
         return False
 
 
-async def _settings(known: Known) -> None:
+async def _settings(context: Context) -> None:
     from ingestd.__main__ import read_config
 
-    places = known.places
+    places = context.places
     try:
-        known.settings = await blocking(lambda: config.load(os.environ, read_config(places), str(places.config)))
+        context.settings = await blocking(lambda: config.load(os.environ, read_config(places), str(places.config)))
     except IngestError as error:
-        known.settings_error = error
+        context.settings_error = error
     except TimeoutError:
-        known.settings_error = _silent("the configuration in", str(places.config))
+        context.settings_error = _silent("the configuration in", str(places.config))
 
 
-async def _jobs(known: Known) -> None:
+async def _jobs(context: Context) -> None:
     from ingestd.oneshot import from_ledger
 
     try:
-        found = await blocking(partial(from_ledger, known.places.ledger, _read))
-        known.jobs = found or []
+        found = await blocking(partial(from_ledger, context.places.ledger, _read))
+        context.jobs = found or []
     except IngestError as error:
-        known.ledger_error = error
+        context.ledger_error = error
     except TimeoutError:
-        known.ledger_error = _silent("the ledger", str(known.places.ledger))
+        context.ledger_error = _silent("the ledger", str(context.places.ledger))
 
 
 def _silent(kind: str, path: str) -> IngestError:
@@ -174,23 +174,25 @@ def _read(db: sqlite3.Connection) -> list[Job]:
 # ------------------------------------------------------------------------------------------------------- the daemon
 
 
-async def _daemon(known: Known) -> None:
-    place = known.places.socket
+async def _daemon(context: Context) -> None:
+    place = context.places.socket
     try:
         with anyio.fail_after(BLOCKED_S):
             async with await anyio.connect_unix(place) as stream:
                 call = _caller(stream)
                 hello = await call("hello", c.HelloReply)
                 status = await call("status", c.StatusReply)
-                known.daemon = Daemon(hello, status, await call("config", c.ConfigReply))
+                context.daemon = Daemon(hello, status, await call("config", c.ConfigReply))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        if pid := await _holder(known.places):
-            known.daemon_error = f"process {pid} holds the state folder, and nobody listens on {shown(bytes(place))[0]}"
+        if pid := await _holder(context.places):
+            context.daemon_error = (
+                f"process {pid} holds the state folder, and nobody listens on {shown(bytes(place))[0]}"
+            )
     except TimeoutError:
-        pid = await _holder(known.places)
-        known.daemon_error = f"it{f' (pid {pid})' if pid else ''} did not answer within {BLOCKED_S:.0f} seconds"
+        pid = await _holder(context.places)
+        context.daemon_error = f"it{f' (pid {pid})' if pid else ''} did not answer within {BLOCKED_S:.0f} seconds"
     except (OSError, anyio.EndOfStream, msgspec.MsgspecError, ValueError) as error:
-        known.daemon_error = f"{shown(bytes(place))[0]}: {error or type(error).__name__}"
+        context.daemon_error = f"{shown(bytes(place))[0]}: {error or type(error).__name__}"
 
 
 def _caller(stream: anyio.abc.ByteStream) -> Callable[[str, type[Any]], Any]:

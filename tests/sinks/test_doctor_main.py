@@ -10,7 +10,7 @@ import pytest
 from ingestd.protocol.doctor import Looked
 from ingestd.sinks import base
 from ingestd.sinks.base import Cursor
-from ingestd.sinks.look_main import looked
+from ingestd.sinks.doctor_main import looked
 from tests.sinks.conftest import SmallDisk
 from tests.sinks.feedkit import Feed, feed_of
 from tests.sinks.kinds import Server

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ingestd import paths
 from ingestd.errors import Misconfigured
-from ingestd.lockdown import DNS, Reach
+from ingestd.lockdown import DNS, Access
 from ingestd.lockdown.environment import may_fetch, port_of, proxy_ports
 from ingestd.lockdown.limits import patience
 from ingestd.protocol.addresses import endpoint_url
@@ -26,25 +26,25 @@ EVERYTHING: Final = (b"/",)
 _STALE_S: Final = 86_400
 
 
-def reach(message: object) -> Reach | None:
+def access(message: object) -> Access | None:
     """What the work needs that this first message asks for."""
     match message:
         case Probe(requests, machine):
             # It fetches models and fills caches (Python's compiled modules among them), and sees nobody's pictures.
             _scratch(machine)
             models = [request.model for request in requests]
-            return Reach(anywhere=True, ports=None if may_fetch(models) else _ports(models))
+            return Access(anywhere=True, ports=None if may_fetch(models) else _ports(models))
         case WorkerSetup(steps, machine, sources):
             asked = _ports(_models(steps))
             keys = (os.fsencode(machine.key_file),) if asked and machine.key_file else ()
             read = (*sources, *_model_places(steps), *keys)
             seconds = patience((_tokens(step) for step in steps), cores())
-            return Reach(read, _scratch(machine), ports=asked, cpu_s=seconds, short=True)
+            return Access(read, _scratch(machine), ports=asked, cpu_s=seconds, short=True)
         case EncodeSetup(_, machine):
             # A query may be any picture that the daemon's user can read; no network, and nothing is written.
-            return Reach(EVERYTHING, _scratch(machine), cpu_s=patience((), cores()), short=True)
+            return Access(EVERYTHING, _scratch(machine), cpu_s=patience((), cores()), short=True)
         case _:
-            return Reach()
+            return Access()
 
 
 def _models(steps: Iterable[Step]) -> list[str]:
