@@ -52,18 +52,18 @@ def simple(files: list[Path], cache: Path) -> float:
 def builtin(cache: Path) -> Any:
     """The model as a worker loads it, for both of its steps."""
     from ingestd.protocol.work import Machine, StepRequest
-    from ingestd.worker import models
+    from ingestd.worker.steps import registry
 
     cache.mkdir(parents=True, exist_ok=True)
     machine = Machine(str(cache))
-    steps = [models.resolve(StepRequest(kind, "builtin"), machine, lambda *_: None) for kind in ("embed", "describe")]
-    (runner,) = models.load([msgspec.structs.replace(step, bit=bit) for bit, step in enumerate(steps)], machine)
+    steps = [registry.resolve(StepRequest(kind, "builtin"), machine, lambda *_: None) for kind in ("embed", "describe")]
+    (runner,) = registry.load([msgspec.structs.replace(step, bit=bit) for bit, step in enumerate(steps)], machine)
     return runner
 
 
 def prepared(runner: Any, file: Path) -> Any:
     with Image.open(file) as image:
-        return runner.prepare(image.convert("RGB"))
+        return runner.prepare(image.convert("RGB"), {})
 
 
 if __name__ == "__main__":

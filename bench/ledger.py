@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 
 from bench.table import Row, median, quantile
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
+from ingestd.policy.job_spec import JobSpec
 from ingestd.protocol.work import Step
 from ingestd.records import RootRef
 from tests.daemonkit import META, Daemon
@@ -39,7 +40,7 @@ def generate(home: Path, items: int) -> None:
     db.execute("BEGIN")
     jobs.begin_epoch(db, now, 0, "bench")
     roots = jobs.add_roots(db, [(b"/bench/archive", 0, "ext4")])
-    spec, sinks = JobSpec(describe="none", embed="none"), [SinkSpec("jsonl", "jsonl")]
+    spec, sinks = JobSpec(()), [SinkSpec("jsonl", "jsonl")]
     row = jobs.add(
         db, uuid="be" * 16, name="archive", refs=[RootRef(roots[0])], spec=spec, sinks=sinks, actor="", now=now
     )

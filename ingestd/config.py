@@ -1,4 +1,4 @@
-"""Settings: what a job is asked to be, and the daemon's own. Pure: environment and file text are passed in.
+"""Settings: the daemon's own, and what a job gets that does not ask. Pure: environment and file text are passed in.
 
 A value comes from the first of: the flag, the environment (``INGESTD_*``), ``config.toml``, the default.
 """
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.kinds.steps import META, SHIPPED, StepKind
 from ingestd.protocol.addresses import endpoint_url, qdrant_url
 
 SINK_KINDS: Final = ("qdrant", "jsonl")
@@ -32,59 +33,10 @@ class SinkSpec(msgspec.Struct, frozen=True):
     place: str | None = None
 
 
-class JobSpec(msgspec.Struct, frozen=True):
-    """What was asked for, as typed. What decides results (``STEP_FIELDS``) never changes for a job; the rest may.
-
-    None where nothing was asked for: the model's own default holds. ``device`` and ``concurrency`` say what models may
-    use, ``passes`` None means as ``policy.recipe`` decides.
-    """
-
-    describe: str = "builtin"
-    embed: str = "builtin"
-    batch_size: int = 100
-    cooldown: str = "auto"
-    workers: int = 1
-    limit: int | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    list_file: str | None = None
-    list_sha256: str | None = None
-    embed_text: str = "none"
-    prompt: str | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    seed: int | None = None
-    exact: bool = False
-    passes: int | None = None
-    device: str = "auto"
-    concurrency: int = 4
-
-    @property
-    def cooldown_s(self) -> float:
-        """Seconds between batches; ``auto`` waits only when a governor asks for it, so not at all by itself."""
-        return 0.0 if self.cooldown == "auto" else float(self.cooldown)
-
-
-STEP_FIELDS: Final = (
-    "describe",
-    "embed",
-    "embed_text",
-    "prompt",
-    "max_tokens",
-    "temperature",
-    "seed",
-    "exact",
-    "passes",
-)
-"""Fields of ``JobSpec`` that decide what a job's steps are."""
-
-DESCRIBE_FIELDS: Final = ("prompt", "max_tokens", "temperature", "seed")
-"""Those that are about descriptions alone."""
-
 DEFAULTS: Final[Mapping[str, str]] = {
-    "describe": "builtin",
-    "embed": "builtin",
-    "embed_text": "none",
+    "describe": SHIPPED["describe"].default,
+    "embed": SHIPPED["embed"].default,
+    "embed_text": SHIPPED["embed_text"].default,
     "device": "auto",
     "concurrency": "4",
     "endpoint_key_file": "",
@@ -103,10 +55,6 @@ _DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _GROUP: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,254})?")
 MAX_WORKERS: Final = 64
 MAX_CONCURRENCY: Final = 256
-MAX_NEW_TOKENS: Final = 4096
-MAX_PROMPT: Final = 8000
-"""Characters: a request is at most 64 KiB."""
-
 
 _HIDES_SECRETS: Final = frozenset(("sinks", "endpoint_key_file", "qdrant_key_file"))
 
@@ -128,34 +76,40 @@ class Settings:
         return self.values[key].value
 
 
-def load(environ: Mapping[str, str], file_text: str | None, file_name: str) -> Settings:
-    """Merge defaults, file and environment. Raises ``Misconfigured`` naming the key, its place and what it may be."""
-    values = {key: Setting(value, "default") for key, value in DEFAULTS.items()}
+def load(
+    environ: Mapping[str, str], file_text: str | None, file_name: str, kinds: Mapping[str, StepKind] = SHIPPED
+) -> Settings:
+    """Merge defaults, file and environment. ``kinds`` of steps have a key each: the model that a job gets unasked.
+
+    Raises ``Misconfigured`` naming the key, its place and what it may be.
+    """
+    defaults = {**DEFAULTS, **{kind.name: kind.default for kind in kinds.values() if kind.name != META.name}}
+    values = {key: Setting(value, "default") for key, value in defaults.items()}
     if file_text is not None:
         try:
             table = tomllib.loads(file_text)
         except tomllib.TOMLDecodeError as error:
             raise _wrong(str(error), file_name, "Mend the file, or move it away") from error
         for key, value in table.items():
-            if key not in DEFAULTS:
-                raise _wrong(f"it has no key '{key}'", file_name, f"The keys are {', '.join(DEFAULTS)}")
+            if key not in defaults:
+                raise _wrong(f"it has no key '{key}'", file_name, f"The keys are {', '.join(defaults)}")
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             values[key] = Setting(text, file_name)
-    for key in DEFAULTS:
+    for key in defaults:
         name = f"INGESTD_{key.upper()}"
         if name in environ:
             values[key] = Setting(environ[name], name)
     for key, setting in values.items():
-        if problem := _problem(key, setting.value):
+        if problem := problem_of(key, setting.value):
             # A key may stand where its file was meant, or in a URL: such a value is not repeated, errors are logged.
             shown = "" if key in _HIDES_SECRETS else f" is {setting.value!r}"
             raise _wrong(f"{key}{shown}: {problem}", setting.source, "Change it there")
-    for key in ("sinks", "describe", "embed", "embed_text"):
+    for key in ("sinks", *kinds):
         try:
             if key == "sinks":
                 parse_sinks(values[key].value.split(","))
-            else:
-                check_models(values[key].value)
+            elif key in values:
+                check_model(values[key].value)
         except Misconfigured as error:
             raise _wrong(f"{key}: {error.message}", values[key].source, error.remedy) from error
     return Settings(values)
@@ -167,7 +121,8 @@ def _wrong(message: str, place: str, remedy: str) -> Misconfigured:
     )
 
 
-def _problem(key: str, value: str) -> str:
+def problem_of(key: str, value: str) -> str:
+    """What is wrong with a setting's value, in words; empty when nothing is."""
     match key:
         case "batch_size":
             return "" if value.isdecimal() and 1 <= int(value) <= 1_000_000 else "a whole number from 1 is needed"
@@ -238,46 +193,10 @@ def _bad_sink(kind: str, message: str) -> Misconfigured:
     )
 
 
-def check_models(*names: str | None) -> None:
+def check_model(name: str) -> None:
     """Raises ``Misconfigured`` (exit code 2) for a malformed endpoint.
 
     Names are stored and shown: this comes before either, because a key may hide in a URL.
     """
-    for name in names:
-        if name is not None and name.startswith(endpoint_url.PREFIX):
-            endpoint_url.parse(name)
-
-
-def check_spec(spec: JobSpec) -> None:
-    """Raises ``Misconfigured`` (exit code 2) for a setting out of its range, or one that no step takes."""
-    check_models(spec.describe, spec.embed, spec.embed_text)
-    for key in ("batch_size", "workers", "cooldown", "device", "concurrency"):
-        if problem := _problem(key, str(getattr(spec, key))):
-            raise _bad_flag(key, getattr(spec, key), problem)
-    for key, low, high in _RANGES:
-        value = getattr(spec, key)
-        if value is not None and not low <= value <= high:
-            raise _bad_flag(key, value, f"a number from {low} to {high} is needed")
-    if spec.prompt is not None and not 0 < len(spec.prompt.strip()) <= MAX_PROMPT:
-        raise _bad_flag("prompt", "empty or too long", f"give 1 to {MAX_PROMPT} characters")
-    if spec.describe == "none":
-        given = [key for key in DESCRIBE_FIELDS if getattr(spec, key) is not None]
-        given += ["embed_text"] * (spec.embed_text != "none")
-        if given:
-            raise _bad_flag(given[0], getattr(spec, given[0]), "without descriptions there is nothing that it is for")
-
-
-_RANGES: Final = (
-    ("limit", 1, 2**53),
-    ("max_tokens", 1, MAX_NEW_TOKENS),
-    ("temperature", 0, 2),
-    ("seed", 0, 2**31 - 1),
-    ("passes", 1, 2),
-)
-
-
-def _bad_flag(key: str, value: object, problem: str) -> Misconfigured:
-    flag = "--" + key.replace("_", "-")
-    return Misconfigured(
-        f"{flag} is {value}: {problem}", operation="start", object="the job", remedy=f"Change {flag}", exit=EXIT_USAGE
-    )
+    if name.startswith(endpoint_url.PREFIX):
+        endpoint_url.parse(name)

@@ -80,10 +80,7 @@ def _uses(jobs: Callable[[], list[JobFacts]], *, forced: bool) -> list[models.Mo
         if forced:
             return []
         raise
-    return [
-        models.ModelUse(row.name, row.status in ACTIVE, [row.spec.describe, row.spec.embed, row.spec.embed_text])
-        for row in rows
-    ]
+    return [models.ModelUse(row.name, row.status in ACTIVE, [ask.model for ask in row.spec.steps]) for row in rows]
 
 
 def _rows(message: Any) -> dict[str, object]:

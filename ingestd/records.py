@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
+from ingestd.policy.job_spec import JobSpec
 from ingestd.policy.states import ItemState, JobStatus
 from ingestd.protocol.work import Step, Work
 
@@ -21,20 +22,21 @@ class Claimed(NamedTuple):
 class KnownContent(NamedTuple):
     """What the ledger has for a hash: masks of the job's steps with a result, and of those that failed before.
 
-    ``texts`` are its descriptions by step bit, where another step of the job reads them.
+    ``bodies`` are its results (JSON) by step name, where another step of the job reads them.
     """
 
     done: int
     failed: int
-    texts: dict[int, str] = {}  # noqa: RUF012 (never written to)
+    bodies: dict[str, str] = {}  # noqa: RUF012 (never written to)
 
 
 class Recipe(NamedTuple):
-    """A job's steps as commits need them: ids by bit, and passes by bit. ``texts``: bits of steps that others read."""
+    """A job's steps as commits need them: ids by bit, and passes by bit. ``read``: bit and name of
+    the steps that others read."""
 
     ids: dict[int, int]
     passes: dict[int, int]
-    texts: tuple[int, ...] = ()
+    read: tuple[tuple[int, str], ...] = ()
 
     @property
     def mask(self) -> int:
@@ -52,9 +54,9 @@ class Recipe(NamedTuple):
     def of(cls, steps: Iterable[tuple[Step, int]]) -> Recipe:
         """From steps with their ids."""
         pairs = list(steps)
-        read = any(step.kind == "embed_text" for step, _ in pairs)
-        texts = tuple(step.bit for step, _ in pairs if read and step.kind == "describe")
-        return cls({step.bit: ident for step, ident in pairs}, {step.bit: step.pass_ for step, _ in pairs}, texts)
+        needed = {name for step, _ in pairs for name in step.needs}
+        read = tuple((step.bit, step.name) for step, _ in pairs if step.name in needed)
+        return cls({step.bit: ident for step, ident in pairs}, {step.bit: step.pass_ for step, _ in pairs}, read)
 
 
 class Committed(NamedTuple):

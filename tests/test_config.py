@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from ingestd.config import DEFAULTS, MAX_WORKERS, JobSpec, Setting, SinkSpec, check_spec, load, parse_sinks
+from ingestd.config import DEFAULTS, MAX_WORKERS, Setting, SinkSpec, load, parse_sinks
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.policy.job_spec import check_spec
 from ingestd.policy.recipe import passes_and_bits, requests_of
 from ingestd.protocol.work import Step
+from tests.jobkit import job_spec
 
 
 def test_the_environment_wins_over_the_file_over_the_default() -> None:
@@ -26,7 +30,7 @@ def test_the_environment_wins_over_the_file_over_the_default() -> None:
 def test_the_defaults_are_allowed() -> None:
     """Nothing set is nothing wrong."""
     assert load({}, None, "config.toml").values == {key: Setting(value, "default") for key, value in DEFAULTS.items()}
-    check_spec(JobSpec())
+    check_spec(job_spec())
 
 
 @pytest.mark.parametrize(
@@ -116,31 +120,31 @@ def test_a_key_in_a_setting_is_refused_and_not_repeated(key: str, value: str) ->
 
 
 @pytest.mark.parametrize(
-    "spec",
+    "given",
     [
-        JobSpec(batch_size=0), JobSpec(workers=0), JobSpec(workers=MAX_WORKERS + 1), JobSpec(cooldown="x"),
-        JobSpec(limit=0), JobSpec(limit=-3), JobSpec(device="gpu"), JobSpec(concurrency=0), JobSpec(max_tokens=0),
-        JobSpec(temperature=-1), JobSpec(temperature=float("nan")), JobSpec(seed=-1), JobSpec(passes=3),
-        JobSpec(prompt=" "), JobSpec(prompt="x" * 10_000), JobSpec(describe="none", prompt="What is this?"),
-        JobSpec(describe="none", embed_text="builtin"),
+        {"batch_size": 0}, {"workers": 0}, {"workers": MAX_WORKERS + 1}, {"cooldown": "x"},
+        {"limit": 0}, {"limit": -3}, {"device": "gpu"}, {"concurrency": 0}, {"max_tokens": 0},
+        {"temperature": -1}, {"temperature": float("nan")}, {"seed": -1}, {"passes": 4},
+        {"prompt": " "}, {"prompt": "x" * 10_000}, {"describe": "none", "prompt": "What is this?"},
+        {"describe": "none", "embed_text": "builtin"},
     ],
 )  # fmt: skip
-def test_a_job_that_cannot_be(spec: JobSpec) -> None:
+def test_a_job_that_cannot_be(given: dict[str, Any]) -> None:
     """The same ranges hold for a job's own settings."""
     with pytest.raises(Misconfigured) as caught:
-        check_spec(spec)
+        check_spec(job_spec(**given))
     assert caught.value.exit == EXIT_USAGE
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("auto", 0.0), ("0", 0.0), ("2.5", 2.5)])
 def test_cooldown(text: str, seconds: float) -> None:
     """``auto`` waits for nothing by itself."""
-    assert JobSpec(cooldown=text).cooldown_s == seconds
+    assert job_spec(cooldown=text).cooldown_s == seconds
 
 
 def test_what_a_recipe_asks_for() -> None:
     """Settings go to the steps that they are for; descriptions and what reads them come in the second pass."""
-    spec = JobSpec(describe="smolvlm", embed="clip", embed_text="builtin", prompt="What?", seed=0, exact=True)
+    spec = job_spec(describe="smolvlm", embed="clip", embed_text="builtin", prompt="What?", seed=0, exact=True)
     requests = requests_of(spec)
     assert [(request.kind, request.model, request.settings) for request in requests] == [
         ("meta", "meta", {}),
@@ -151,10 +155,10 @@ def test_what_a_recipe_asks_for() -> None:
     steps = [Step(0, request.kind, request.kind, {}) for request in requests]
     assert [(step.bit, step.pass_) for step in passes_and_bits(spec, steps)] == [(0, 0), (1, 0), (2, 1), (3, 1)]
     for other, passes in (
-        (JobSpec(describe="builtin"), {0}),
-        (JobSpec(describe="smolvlm", embed="none"), {0}),
-        (JobSpec(describe="smolvlm", passes=1), {0}),
-        (JobSpec(describe="builtin", passes=2), {0, 1}),
+        (job_spec(describe="builtin"), {0}),
+        (job_spec(describe="smolvlm", embed="none"), {0}),
+        (job_spec(describe="smolvlm", passes=1), {0}),
+        (job_spec(describe="builtin", passes=2), {0, 1}),
     ):
         steps = [Step(0, request.kind, request.kind, {}) for request in requests_of(other)]
         assert {step.pass_ for step in passes_and_bits(other, steps)} == passes

@@ -31,7 +31,7 @@ def layer_of(module: str) -> int | None:
     """0 words, 1 policy, 2 mechanism, 3 conduct, 4 root; None for children."""
     if module.startswith(CHILDREN):
         return None
-    if module in WORDS or module.startswith(("ingestd.protocol.", "ingestd.lockdown")):
+    if module in WORDS or module.startswith(("ingestd.protocol.", "ingestd.lockdown", "ingestd.kinds")):
         return 0
     if module in POLICY or module.startswith("ingestd.policy"):
         return 1

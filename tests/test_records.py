@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ingestd.config import JobSpec
 from ingestd.policy.pace import MARGIN, Pace
 from ingestd.policy.recipe import passes_and_bits, requests_of, vector_fingerprint
 from ingestd.protocol.work import Step
 from ingestd.records import Recipe, Tally
+from tests.jobkit import job_spec
 
 
 def test_a_recipe_knows_the_lowest_pass_of_a_mask() -> None:
@@ -38,7 +38,7 @@ def test_a_tally_adds_up() -> None:
 )
 def test_steps_of_a_request(describe: str, embed: str, kinds: list[str], passes: list[int]) -> None:
     """Every recipe has ``meta``; bits follow the order; a slow describing model gets a pass of its own."""
-    spec = JobSpec(describe=describe, embed=embed)
+    spec = job_spec(describe=describe, embed=embed)
     requests = requests_of(spec)
     assert [request.kind for request in requests] == kinds
     steps = passes_and_bits(spec, [Step(0, request.kind, request.model, {}) for request in requests])

@@ -9,6 +9,7 @@ import msgspec
 
 from ingestd.config import VECTOR_SINKS
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Unavailable
+from ingestd.kinds.steps import SHIPPED
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes
@@ -37,7 +38,7 @@ Store = tuple[JobFacts, str]
 def _vectors_of(facts: JobFacts, *, images: bool) -> tuple[Step, ...]:
     """The steps whose vectors a query can be held against: with an image, those of pictures alone."""
     steps = [row.step for row in facts.steps if "dim" in row.step.spec]
-    return tuple(step for step in steps if step.kind == "embed" or not images)
+    return tuple(step for step in steps if not images or (step.kind in SHIPPED and SHIPPED[step.kind].pictures))
 
 
 async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
@@ -96,7 +97,7 @@ async def _group(
                     verbs,
                     facts,
                     sink,
-                    Search(_NO_ID, step.kind, vector, depth, folder, params.since, params.until),
+                    Search(_NO_ID, step.name, vector, depth, folder, params.since, params.until),
                 )
                 for step, vector in vectors
             ]

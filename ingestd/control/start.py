@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import anyio
 import msgspec
 
-from ingestd.config import STEP_FIELDS, VECTOR_SINKS, JobSpec, SinkSpec, check_models, check_spec, parse_sinks
+from ingestd.config import VECTOR_SINKS, SinkSpec, check_model, parse_sinks
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
+from ingestd.kinds.steps import META, NONE, SHIPPED, flag_of
 from ingestd.ledger import jobs
 from ingestd.policy import messages as w
+from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS, JobSpec, asks, check_spec, flat
 from ingestd.policy.recipe import passes_of
 from ingestd.policy.state import JobView
 from ingestd.protocol import control as c
@@ -45,7 +47,8 @@ async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
             remedy=f"Give one of 1 to {MAX_NAME} printable characters", exit=EXIT_USAGE,
         )  # fmt: skip
     verbs.check_writable("start", "a job")
-    check_models(params.describe, params.embed, params.embed_text)
+    for name in _models_asked(params):
+        check_model(name)
     found = await _resolve_roots(verbs, params)
     s = verbs.supervisor
     root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in found]))
@@ -55,6 +58,11 @@ async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
         known = _known(verbs, params, refs)
         outcome, job, notes = await (_again(verbs, params, known) if known else _new(verbs, params, refs, found))
     return await _reply(verbs, outcome, job, notes)
+
+
+def _models_asked(params: c.Start) -> list[str]:
+    named = [params.describe, params.embed, params.embed_text]
+    return [name for name in named if name is not None] + [ask.model for ask in params.steps or ()]
 
 
 def _good_name(name: str) -> bool:
@@ -124,7 +132,9 @@ def _known(verbs: Verbs, params: c.Start, refs: list[RootRef]) -> JobRow | None:
         return named[0] if named else None
     same = [row for row in living if not s.view.jobs[row.id].removing and _same_source(row, params, refs)]
     fits = [
-        row for row in same if params.describe in (None, row.spec.describe) and params.embed in (None, row.spec.embed)
+        row
+        for row in same
+        if all(getattr(params, name) in (None, row.spec.model_of(name)) for name in ("describe", "embed"))
     ]
     # Of several jobs of one source the first is the one that a plain start made; the others were given a --name.
     return next(iter(fits or same), None)
@@ -139,15 +149,13 @@ def _same_source(row: JobRow, params: c.Start, refs: list[RootRef]) -> bool:
 def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[str]]:
     """The request with the settings filled in; sinks; notes for the person."""
     settings = verbs.settings
+    given: dict[str, object] = {kind: settings[kind] for kind in SHIPPED if kind != META.name}
+    if params.describe == NONE:
+        given["embed_text"] = NONE
+    asked = {name: getattr(params, name) for name in (*OLD_MODELS, *OLD_SETTINGS)}
+    given |= {name: value for name, value in asked.items() if value not in (None, "")}
     spec = JobSpec(
-        describe=params.describe or settings["describe"],
-        embed=params.embed or settings["embed"],
-        embed_text=params.embed_text or ("none" if params.describe == "none" else settings["embed_text"]),
-        prompt=params.prompt,
-        max_tokens=params.max_tokens,
-        temperature=params.temperature,
-        seed=params.seed,
-        exact=bool(params.exact),
+        asks(given, params.steps or ()),
         passes=params.passes,
         device=params.device or settings["device"],
         concurrency=params.concurrency if params.concurrency is not None else int(settings["concurrency"]),
@@ -163,21 +171,17 @@ def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[
     check_spec(spec)
     sinks = parse_sinks(params.sinks if params.sinks is not None else settings["sinks"].split(","))
     notes = []
-    if params.sinks is None and not _has_vectors(spec) and any(sink.kind in VECTOR_SINKS for sink in sinks):
+    if params.sinks is None and not spec.makes_vectors() and any(sink.kind in VECTOR_SINKS for sink in sinks):
         sinks = [sink for sink in sinks if sink.kind not in VECTOR_SINKS]
         notes.append("without an embedding there is nothing to search: results go to the other sinks alone")
     _check_vectors(spec, sinks)
     return spec, sinks, notes
 
 
-def _has_vectors(spec: JobSpec) -> bool:
-    return spec.embed != "none" or spec.embed_text != "none"
-
-
 def _check_vectors(spec: JobSpec, sinks: list[SinkSpec]) -> None:
     """Raises ``Misconfigured`` for a store of vectors in a job that makes none."""
     store = next((sink.name for sink in sinks if sink.kind in VECTOR_SINKS), None)
-    if store is not None and not _has_vectors(spec):
+    if store is not None and not spec.makes_vectors():
         raise Misconfigured(
             "a recipe without an embedding has no vectors to put into it",
             operation="use", object=f"the sink {store}",
@@ -224,16 +228,7 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     """A known job goes on: changed settings are stored, a new walk is owed, and it takes its turn."""
     s = verbs.supervisor
     old = row.spec
-    for key in STEP_FIELDS:
-        flag, asked = "--" + key.replace("_", "-"), getattr(params, key)
-        stored = passes_of(old) if key == "passes" else getattr(old, key)
-        if asked is not None and asked != stored:
-            made = "without it" if stored in (None, False) else f"with {stored}"
-            raise IngestError(
-                f"{flag} {asked} was asked, but the job was made {made}", operation="change",
-                object=f"the job {row.name}", remedy=f"Leave {flag} out, or give --name for a second job",
-                exit=EXIT_USAGE,
-            )  # fmt: skip
+    _check_same_steps(params, row)
     given = {
         "device": params.device,
         "concurrency": params.concurrency,
@@ -263,6 +258,26 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
     await s.settled()
     return outcome, row.id, _change_notes(old, spec)
+
+
+def _check_same_steps(params: c.Start, row: JobRow) -> None:
+    """Raises ``IngestError`` for a step or setting asked for by hand that is not the job's own."""
+    old = flat(row.spec) | {"passes": passes_of(row.spec), "exact": bool(row.spec.setting("exact"))}
+    pairs = [(key, getattr(params, key), old[key]) for key in (*OLD_MODELS, *OLD_SETTINGS, "passes")]
+    for ask in params.steps or ():
+        mine = row.spec.ask(ask.name)
+        pairs.append((ask.name, ask.model, mine.model if mine else None))
+        if mine is not None and ask.model == mine.model and ask != mine:
+            pairs.append((ask.name, f"{ask.model} with other settings", mine.model))
+    for key, asked, stored in pairs:
+        if asked is not None and asked != stored:
+            flag = flag_of(key)
+            made = "without it" if stored in (None, False) else f"with {stored}"
+            raise IngestError(
+                f"{flag} {asked} was asked, but the job was made {made}", operation="change",
+                object=f"the job {row.name}", remedy=f"Leave {flag} out, or give --name for a second job",
+                exit=EXIT_USAGE,
+            )  # fmt: skip
 
 
 def _change_notes(old: JobSpec, new: JobSpec) -> list[str]:

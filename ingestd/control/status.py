@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from ingestd.kinds.steps import META
 from ingestd.ledger.report import JobFacts
 from ingestd.policy.recipe import shown_place
 from ingestd.policy.state import JobView, SinkView
@@ -60,10 +61,11 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
         steps=[
             c.StepStatus(
                 s.step.kind,
-                "" if s.step.kind == "meta" else str(s.step.spec.get("model", "")),
+                "" if s.step.kind == META.name else str(s.step.spec.get("model", "")),
                 s.step.fingerprint,
                 s.done,
                 s.failed,
+                s.step.name,
             )
             for s in facts.steps
         ],
@@ -94,8 +96,8 @@ def _stage(facts: JobFacts) -> _Stage:
         own = [row for row in facts.steps if row.step.pass_ == pass_]
         left = facts.tally.found - min(row.done + row.failed for row in own)
         if left > 0 and facts.tally.open:
-            kinds = " and ".join(row.step.kind for row in own if row.step.kind != "meta")
-            return _Stage(pass_, min(left, facts.tally.open), f", pass {number} of {len(passes)} ({kinds})")
+            names = " and ".join(row.step.name for row in own if row.step.kind != META.name)
+            return _Stage(pass_, min(left, facts.tally.open), f", pass {number} of {len(passes)} ({names})")
     return _Stage(passes[-1], 0, "")
 
 
@@ -116,7 +118,7 @@ def phase_of(view: JobView, live: Supervisor) -> str:
     if any(worker.state == "ready" and worker.window for worker in workers):
         return "scanning and working" if view.walking else "working"
     if any(worker.state == "starting" for worker in workers):
-        models = any(row.step.kind != "meta" for row in live.steps.get(view.id, []))
+        models = any(row.step.kind != META.name for row in live.steps.get(view.id, []))
         return "loading models" if models else "starting a worker"
     if not workers and any(at > live.clocks.steady() for at in view.slots.values()):
         return "cooling down"

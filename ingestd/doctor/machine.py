@@ -11,6 +11,7 @@ from typing import Final
 import psutil
 
 from ingestd.doctor.context import Context
+from ingestd.protocol.addresses.endpoint_url import PREFIX
 from ingestd.protocol.doctor import Finding
 
 OWN_FILES: Final = 128
@@ -62,7 +63,7 @@ def _needed(context: Context) -> int:
         children += job.row.spec.workers + len(job.row.sinks)
         if any(sink.kind == "qdrant" for sink in job.row.sinks):
             largest = STORE_FILES
-        if job.row.spec.describe.startswith("openai:"):
+        if any(ask.model.startswith(PREFIX) for ask in job.row.spec.steps):
             largest = max(largest, 64 + 2 * job.row.spec.concurrency)
     return max(OWN_FILES + CHILD_FILES * children, largest, STORE_FILES)
 

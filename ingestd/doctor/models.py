@@ -9,13 +9,14 @@ from typing import Any, Final
 import anyio
 import psutil
 
-from ingestd.config import JobSpec
 from ingestd.doctor import wording
 from ingestd.doctor.checking import CHILD_S, refused
 from ingestd.doctor.context import KEYLESS, Context, Job
 from ingestd.doctor.doctor_child import ask, child
 from ingestd.errors import IngestError
+from ingestd.kinds.steps import META, SHIPPED
 from ingestd.lockdown.environment import may_fetch, of_models
+from ingestd.policy.job_spec import JobSpec, asks
 from ingestd.policy.recipe import passes_and_bits, requests_of
 from ingestd.protocol import work
 from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtModels, Looked, ModelAsk
@@ -60,24 +61,24 @@ def loads(context: Context) -> list[Load]:
 
 def _spec(context: Context) -> JobSpec:
     """What ``start`` would ask for now."""
-    settings = context.settings
-    return JobSpec(settings["describe"], settings["embed"], embed_text=settings["embed_text"])
+    return JobSpec(asks({name: context.settings[name] for name in SHIPPED if name != META.name}))
 
 
 def _unresolved(context: Context, job: Job | None, spec: JobSpec) -> Iterator[Load]:
     machine = context.machine(job)
-    asks = [ModelAsk(one.kind, one.model, machine, spec.exact) for one in requests_of(spec) if one.kind != "meta"]
-    if asks:
-        yield Load(job, tuple(asks), ())
+    exact = bool(spec.setting("exact"))
+    wanted = [ModelAsk(one.kind, one.model, machine, exact) for one in requests_of(spec) if one.kind != META.name]
+    if wanted:
+        yield Load(job, tuple(wanted), ())
 
 
 def _resolved(context: Context, job: Job) -> Iterator[Load]:
     machine = context.machine(job)
     for pass_ in sorted({step.pass_ for step in job.steps}):
         steps = tuple(step for step in job.steps if step.pass_ == pass_)
-        asks = [_ask(step, machine) for step in steps if step.kind != "meta"]
-        if asks:
-            yield Load(job, tuple(asks), steps)
+        wanted = [_ask(step, machine) for step in steps if step.kind != META.name]
+        if wanted:
+            yield Load(job, tuple(wanted), steps)
 
 
 def _ask(step: work.Step, machine: work.Machine) -> ModelAsk:

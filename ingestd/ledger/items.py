@@ -7,8 +7,6 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
-import msgspec
-
 from ingestd.ledger.reader import join_path
 from ingestd.ledger.sql import sql
 from ingestd.policy.states import ItemState, after_daemon_death, after_release, after_worker_death, move_item
@@ -60,13 +58,13 @@ def known_content(db: sqlite3.Connection, job_id: int, recipe: Recipe, sha256: b
         return KnownContent(0, 0)
     done = _result_bits(db, job_id, row[0])
     failed = _failure_bits(db, {ident: bit for bit, ident in recipe.ids.items()}, row[0], done)
-    texts = {bit: text for bit in recipe.texts if (text := _text(db, job_id, row[0], bit)) is not None}
-    return KnownContent(done, failed, texts)
+    bodies = {name: body for bit, name in recipe.read if (body := _body(db, job_id, row[0], bit)) is not None}
+    return KnownContent(done, failed, bodies)
 
 
-def _text(db: sqlite3.Connection, job_id: int, content_id: int, bit: int) -> str | None:
-    row = db.execute(sql("step_text"), {"job_id": job_id, "content_id": content_id, "bit": bit}).fetchone()
-    return None if row is None else str(msgspec.json.decode(row[0], type=dict).get("description") or "")
+def _body(db: sqlite3.Connection, job_id: int, content_id: int, bit: int) -> str | None:
+    row = db.execute(sql("step_body"), {"job_id": job_id, "content_id": content_id, "bit": bit}).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _result_bits(db: sqlite3.Connection, job_id: int, content_id: int) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
 from ingestd.ledger import jobs
+from ingestd.policy.job_spec import JobSpec, decode_spec
 from ingestd.policy.states import JobStatus
 from ingestd.protocol.walk import RootSpec
 from ingestd.records import JobRow, RootRef
@@ -33,8 +34,13 @@ class JobFile(msgspec.Struct, frozen=True):
     reason: str
     actor: str
     roots: tuple[Source, ...]
-    requested: JobSpec
+    requested: msgspec.Raw
     sinks: tuple[SinkSpec, ...]
+
+    @property
+    def spec(self) -> JobSpec:
+        """The request, of this or of an earlier release. Raises ``msgspec.MsgspecError``."""
+        return decode_spec(bytes(self.requested))
 
 
 def of_job(row: JobRow, roots: list[RootSpec]) -> JobFile:
@@ -42,7 +48,8 @@ def of_job(row: JobRow, roots: list[RootSpec]) -> JobFile:
     status: JobStatus = row.status if row.status in ("paused", "stopped") else "queued"
     reason, actor = (row.reason, row.actor) if status != "queued" else ("", "")
     sources = tuple(Source(root.path, root.only, root.device) for root in roots)
-    return JobFile(row.uuid, row.name, row.created, status, reason, actor, sources, row.spec, row.sinks)
+    spec = msgspec.Raw(msgspec.json.encode(row.spec))
+    return JobFile(row.uuid, row.name, row.created, status, reason, actor, sources, spec, row.sinks)
 
 
 def keep(folder: Path, job: JobFile) -> None:
@@ -78,7 +85,7 @@ def restore(db: sqlite3.Connection, folder: Path, now: int) -> list[str]:
     found: list[JobFile] = []
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=JobFile))
+            found.append(_read(path))
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             notes.append(f"the job of {path} is not made again: {error}")
     db.execute("BEGIN IMMEDIATE")
@@ -98,11 +105,18 @@ def restore(db: sqlite3.Connection, folder: Path, now: int) -> list[str]:
     return notes
 
 
+def _read(path: Path) -> JobFile:
+    """A job's file, its request looked at as well. Raises ``OSError`` and ``msgspec.MsgspecError``."""
+    job = msgspec.json.decode(path.read_bytes(), type=JobFile)
+    _ = job.spec
+    return job
+
+
 def _restore_one(db: sqlite3.Connection, job: JobFile, now: int) -> None:
     ids = jobs.add_roots(db, [(source.path, source.device, "") for source in job.roots])
     refs = [RootRef(ident, source.only) for ident, source in zip(ids, job.roots, strict=True)]
     row = jobs.add(
-        db, uuid=job.uuid, name=job.name, refs=refs, spec=job.requested, sinks=list(job.sinks), actor=job.actor,
+        db, uuid=job.uuid, name=job.name, refs=refs, spec=job.spec, sinks=list(job.sinks), actor=job.actor,
         now=job.created,
     )  # fmt: skip
     if job.status == "paused":

@@ -8,9 +8,11 @@ import sqlite3
 
 import msgspec
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
+from ingestd.kinds.steps import SHIPPED
 from ingestd.ledger import items
 from ingestd.ledger.sql import sql
+from ingestd.policy.job_spec import JobSpec, decode_spec
 from ingestd.policy.states import JobStatus
 from ingestd.protocol.walk import RootSpec
 from ingestd.protocol.work import Step
@@ -40,7 +42,7 @@ def _row(values: tuple[object, ...]) -> JobRow:
         str(uuid),
         str(name),
         _decode_roots(str(roots)),
-        msgspec.json.decode(str(requested), type=JobSpec),
+        decode_spec(str(requested)),
         resolved is not None,
         tuple(msgspec.json.decode(str(sinks), type=list[SinkSpec])),
         status,  # type: ignore[arg-type]
@@ -126,7 +128,7 @@ def resolve(db: sqlite3.Connection, job_id: int, resolved: list[Step], provenanc
         spec = {"kind": step.kind, "fingerprint": step.fingerprint, "spec": json.dumps(step.spec), "provenance": seen}
         (step_id,) = db.execute(sql("add_step"), spec).fetchone()
         bit = {"job_id": job_id, "bit": step.bit, "step_id": step_id, "pass": step.pass_, "spec": spec["spec"]}
-        db.execute(sql("add_job_step"), bit)
+        db.execute(sql("add_job_step"), {**bit, "name": step.name, "needs": json.dumps(step.needs)})
     db.execute(sql("job_resolved"), {"job_id": job_id, "resolved": seen})
     return steps(db, job_id)
 
@@ -134,9 +136,23 @@ def resolve(db: sqlite3.Connection, job_id: int, resolved: list[Step], provenanc
 def steps(db: sqlite3.Connection, job_id: int) -> list[StepRow]:
     """A job's recipe, in order of bits; empty until it is resolved."""
     return [
-        StepRow(Step(bit, kind, fingerprint, json.loads(spec), pass_), ident, done, failed)
-        for bit, kind, fingerprint, spec, pass_, done, failed, ident in db.execute(sql("job_steps"), {"job_id": job_id})
+        StepRow(
+            Step(bit, kind, fingerprint, json.loads(spec), pass_, name or kind, _needs(kind, needs)),
+            ident,
+            done,
+            failed,
+        )
+        for bit, kind, fingerprint, spec, pass_, name, needs, done, failed, ident in db.execute(
+            sql("job_steps"), {"job_id": job_id}
+        )
     ]
+
+
+def _needs(kind: str, stored: str | None) -> tuple[str, ...]:
+    """What a step reads. Before version 3 a step had the name of its kind, and so had what it reads."""
+    if stored is not None:
+        return tuple(json.loads(stored))
+    return SHIPPED[kind].needs if kind in SHIPPED else ()
 
 
 def recipe(rows_: list[StepRow]) -> Recipe:

@@ -28,7 +28,7 @@ from ingestd.policy.states import ITEM_MOVES
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 WAL_LIMIT: Final = 64 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a checkpoint: a burst should not occupy the disk for ever."""
 

@@ -5,3 +5,7 @@
 ALTER TABLE result ADD COLUMN odd TEXT GENERATED ALWAYS AS (CASE WHEN json_valid(body) THEN json_extract(body, '$.odd') END) VIRTUAL;
 ALTER TABLE job_step ADD COLUMN spec TEXT;
 CREATE INDEX result_odd ON result(step_id, content_id) WHERE odd IS NOT NULL;
+
+-- :to_3 A job may have several steps of one kind, each under a name of its own, and steps read others by these names.
+ALTER TABLE job_step ADD COLUMN name TEXT;
+ALTER TABLE job_step ADD COLUMN needs TEXT;

@@ -7,8 +7,8 @@ SELECT seq, content_id, deleted FROM feed WHERE job_id = :job_id AND seq > :afte
 -- :content_row One content.
 SELECT sha256, bytes, format, width, height FROM content WHERE id = :content_id;
 
--- :content_results What the steps of a job made of one content.
-SELECT step.kind, step.fingerprint, result.body, result.vector, result.at
+-- :content_results What the steps of a job made of one content, by the names of the steps.
+SELECT coalesce(job_step.name, step.kind), step.fingerprint, result.body, result.vector, result.at
 FROM job_step JOIN step ON step.id = job_step.step_id
 JOIN result ON result.content_id = :content_id AND result.step_id = step.id
 WHERE job_step.job_id = :job_id ORDER BY job_step.bit;
@@ -68,11 +68,12 @@ INSERT INTO step(kind, fingerprint, spec, provenance) VALUES (:kind, :fingerprin
 ON CONFLICT(fingerprint) DO UPDATE SET kind = excluded.kind RETURNING id;
 
 -- :add_job_step One bit of a job's recipe.
-INSERT INTO job_step(job_id, bit, step_id, pass, spec) VALUES (:job_id, :bit, :step_id, :pass, :spec);
+INSERT INTO job_step(job_id, bit, step_id, pass, spec, name, needs)
+VALUES (:job_id, :bit, :step_id, :pass, :spec, :name, :needs);
 
 -- :job_steps The recipe of a job.
-SELECT job_step.bit, step.kind, step.fingerprint, coalesce(job_step.spec, step.spec), job_step.pass, job_step.done, job_step.failed, step.id
-FROM job_step JOIN step ON step.id = job_step.step_id WHERE job_step.job_id = :job_id ORDER BY job_step.bit;
+SELECT job_step.bit, step.kind, step.fingerprint, coalesce(job_step.spec, step.spec), job_step.pass, job_step.name,
+  job_step.needs, job_step.done, job_step.failed, step.id FROM job_step JOIN step ON step.id = job_step.step_id WHERE job_step.job_id = :job_id ORDER BY job_step.bit;
 
 -- :tally The counters of a job.
 SELECT pending, running, suspect, done, failed, gone, skipped, reused, feed_seq, committed, last_done, last_failed
@@ -195,7 +196,7 @@ SELECT root.path, dir.rel FROM dir JOIN root ON root.id = dir.root_id WHERE dir.
 -- :content_by_sha A content by its hash.
 SELECT id FROM content WHERE sha256 = :sha256;
 
--- :step_text What a step of a job made of a content, if it is described already.
+-- :step_body What a step of a job made of a content, if it did already.
 SELECT body FROM job_step JOIN result ON result.content_id = :content_id AND result.step_id = job_step.step_id
 WHERE job_step.job_id = :job_id AND job_step.bit = :bit;
 

@@ -55,7 +55,7 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The current, whole state of one key of a job's feed. ``results`` is by step kind.
+    """The current, whole state of one key of a job's feed. ``results`` is by the steps' names.
 
     ``paths`` are absolute, oldest item first, at most as many as were asked for; ``paths_total`` counts all.
     ``size`` is the file's length in bytes. ``updated_at`` is Unix milliseconds: when the newest result was made. A
@@ -96,8 +96,8 @@ def _record(
         return Record(seq, sha256, True)
     results: dict[str, Made] = {}
     updated = 0
-    for kind, fingerprint, body, vector, at in db.execute(sql("content_results"), key):
-        results[kind] = Made(fingerprint, body, vector)
+    for name, fingerprint, body, vector, at in db.execute(sql("content_results"), key):
+        results[name] = Made(fingerprint, body, vector)
         updated = max(updated, at)
     limit = -1 if max_paths is None else max_paths
     paths = tuple(join_path(*row) for row in db.execute(sql("content_paths"), {**key, "limit": limit}))

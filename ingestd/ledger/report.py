@@ -146,7 +146,7 @@ def failed_page(
 
 
 def _step_names(db: sqlite3.Connection, job_id: int) -> dict[int, str]:
-    return {ALL_STEPS: "all"} | {row.id: row.step.kind for row in jobs.steps(db, job_id)}
+    return {ALL_STEPS: "all"} | {row.id: row.step.name for row in jobs.steps(db, job_id)}
 
 
 def _failures(db: sqlite3.Connection, item: int, names: dict[int, str]) -> list[c.FailedRow]:
@@ -203,10 +203,10 @@ def _shown_item(db: sqlite3.Connection, item: int, job_id: int, job: str, path: 
         content = {"content_id": content_id, "job_id": job_id}
         digest, fmt, width, height = db.execute(sql("content_dims"), content).fetchone()
         sha256 = digest.hex()
-        for kind, fingerprint, body, vector, _ in db.execute(sql("content_results"), content):
-            results[kind] = json.loads(body) | {"fingerprint": fingerprint}
+        for name, fingerprint, body, vector, _ in db.execute(sql("content_results"), content):
+            results[name] = json.loads(body) | {"fingerprint": fingerprint}
             if vector is not None:
-                results[kind]["dim"] = len(vector) // 4
+                results[name]["dim"] = len(vector) // 4
         rows = db.execute(sql("content_paths"), {**content, "limit": 100}).fetchall()
         copies = [shown(other)[0] for row in rows if (other := join_path(*row)) != path]
         (total,) = db.execute(sql("content_paths_count"), content).fetchone()

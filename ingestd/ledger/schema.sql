@@ -1,4 +1,4 @@
--- The ledger, version 2. Narrow hot tables (item, feed, tally) lie apart from wide ones (result, failure), so that no
+-- The ledger, version 3. Narrow hot tables (item, feed, tally) lie apart from wide ones (result, failure), so that no
 -- scan touches a vector or a text. Later versions may add columns and tables; none may rebuild item, content, result
 -- or feed. Times are Unix milliseconds unless the name says otherwise. Paths are BLOBs: the bytes the file system holds.
 
@@ -76,6 +76,8 @@ CREATE TABLE job_step (             -- bit i of item.todo and item.bad is the st
   done     INTEGER NOT NULL DEFAULT 0,    -- items with this step committed, counted as they commit
   failed   INTEGER NOT NULL DEFAULT 0,
   spec     TEXT,                    -- JSON: what this job runs it with: another job may have the model from elsewhere
+  name     TEXT,                    -- since 3: what its results go by; NULL is the name of its kind
+  needs    TEXT,                    -- since 3: JSON list of the names of steps that it reads; NULL is what its kind needs
   PRIMARY KEY (job_id, bit)
 ) STRICT, WITHOUT ROWID;
 
@@ -251,4 +253,4 @@ CREATE TRIGGER item_moved AFTER UPDATE OF state ON item WHEN OLD.state <> NEW.st
   WHERE job_id = NEW.job_id;
 END;
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

@@ -210,7 +210,7 @@ def _looked(view: View, event: w.Looked, now: float) -> list[w.Command]:
     left = flight.todo & ~answered
     if left:
         flight.state = "going"
-        return [w.Send(event.worker, Verdict(event.item, "go", left, event.known.texts))]
+        return [w.Send(event.worker, Verdict(event.item, "go", left, event.known.bodies))]
     commands = [_reuse(view, event.worker, flight, now)]
     waiting = view.holders.pop(flight.sha256, [])
     for worker, item in waiting:

@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from ingestd.config import DESCRIBE_FIELDS, JobSpec, SinkSpec
+from ingestd.config import SinkSpec
+from ingestd.kinds.steps import COSTS, META, SHIPPED, cost_of
+from ingestd.policy.job_spec import JobSpec, Kinds, needs_of
 from ingestd.protocol.addresses import qdrant_url
 from ingestd.protocol.work import Step, StepRequest
 from ingestd.records import JobRow
 
 
-def requests_of(spec: JobSpec) -> list[StepRequest]:
-    """The steps that a recipe asks for; every recipe includes ``meta``, and bits follow this order."""
-    exact: dict[str, object] = {"exact": True} if spec.exact else {}
-    words = {key: value for key in DESCRIBE_FIELDS if (value := getattr(spec, key)) is not None}
-    requests = [StepRequest("meta", "meta")]
-    requests += [
-        StepRequest(kind, model, settings)
-        for kind, model, settings in (
-            ("embed", spec.embed, exact),
-            ("describe", spec.describe, exact | words),
-            ("embed_text", spec.embed_text, exact),
-        )
-        if model != "none"
-    ]
+def requests_of(spec: JobSpec, kinds: Kinds = SHIPPED) -> list[StepRequest]:
+    """The steps that a job asks for; every recipe includes ``meta``, and bits follow this order."""
+    requests = [StepRequest(META.name, META.name)]
+    for ask in spec.steps:
+        needs = needs_of(ask, spec.steps, kinds)
+        kind = kinds[ask.kind]
+        requests.append(StepRequest(ask.kind, ask.model, dict(ask.settings), ask.name, needs, kind.module, kind.media))
     return requests
 
 
-def passes_and_bits(spec: JobSpec, steps: list[Step]) -> list[Step]:
-    """Give resolved steps their places; what reads descriptions goes with them into the second pass."""
-    two = passes_of(spec) == 2
+def declared(steps: Iterable[Step], kinds: Kinds = SHIPPED) -> list[Step]:
+    """Steps from the ledger with what their kinds declare now, as a worker is told them: the module and the media.
+
+    A kind whose package is gone keeps its name alone; the worker that is to run it says what is missing.
+    """
     return [
-        msgspec.structs.replace(step, bit=bit, pass_=int(two and step.kind in ("describe", "embed_text")))
-        for bit, step in enumerate(steps)
+        msgspec.structs.replace(step, module=kinds[step.kind].module, media=kinds[step.kind].media)
+        if step.kind in kinds
+        else step
+        for step in steps
     ]
+
+
+def passes_and_bits(spec: JobSpec, steps: list[Step], kinds: Kinds = SHIPPED) -> list[Step]:
+    """Give resolved steps their places, in the order of ``requests_of``."""
+    passes = _passes(spec, kinds)
+    return [msgspec.structs.replace(step, bit=bit, pass_=passes[step.name]) for bit, step in enumerate(steps)]
 
 
 def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step]) -> str:
@@ -50,15 +56,32 @@ def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step]) -> str
     return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}" if steps else folder)
 
 
-def passes_of(spec: JobSpec) -> int:
-    """How many passes a job makes.
+def passes_of(spec: JobSpec, kinds: Kinds = SHIPPED) -> int:
+    """How many passes a job makes: as many as ``--passes`` says, else one for each cost class of its steps."""
+    return spec.passes if spec.passes is not None else max(_passes(spec, kinds).values()) + 1
 
-    A describing model other than ``builtin`` beside an embedder makes two, embeddings first: search works after an
-    hour, captions come over the days.
+
+def _passes(spec: JobSpec, kinds: Kinds) -> dict[str, int]:
+    """The pass of each step by its name: cheap ones first, so that a search works after an hour and captions come over
+    the days. What reads another step's results comes with that one or later.
+
+    ``meta`` costs next to nothing and goes with the cheapest of the others: a pass for it alone would read every file
+    once more. With ``--passes`` the kinds are weighed by their declarations, whatever the model, and the dearest
+    classes share the last pass.
     """
-    if spec.passes is not None:
-        return spec.passes
-    return 2 if spec.embed != "none" and spec.describe not in ("builtin", "none") else 1
+    ranks: dict[str, int] = {}
+    for ask in spec.steps:
+        kind = kinds[ask.kind]
+        ranks[ask.name] = COSTS.index(kind.cost if spec.passes is not None else cost_of(kind, ask.model))
+    for _ in spec.steps:  # needs may be chained
+        for ask in spec.steps:
+            needed = [ranks[name] for name in needs_of(ask, spec.steps, kinds)]
+            ranks[ask.name] = max([ranks[ask.name], *needed])
+    lowest = min(ranks.values(), default=0)
+    ranks[META.name] = 0 if spec.passes is not None else lowest
+    order = sorted(set(ranks.values()))
+    last = len(order) - 1 if spec.passes is None else spec.passes - 1
+    return {name: min(order.index(rank), last) for name, rank in ranks.items()}
 
 
 def shown_place(state: Path, row: JobRow, sink: SinkSpec, steps: list[Step]) -> str:

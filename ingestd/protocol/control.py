@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ingestd.kinds.steps import StepAsk
 from ingestd.protocol.pathtext import PathB64
 from ingestd.protocol.status import (
     Counts as Counts,
@@ -62,7 +63,8 @@ class Start(Params):
     (newline separated, NUL when its name ends in ``.nul``) with ``list_sha256``. A field left out (None) was not given
     by hand and is not compared with what a known job has. ``cooldown``: seconds as text, or ``auto``. ``sinks``:
     ``qdrant``, ``qdrant:URL``, ``jsonl`` or ``jsonl:/absolute/file``. ``describe``, ``embed`` and ``embed_text`` name
-    models; a folder by its absolute path.
+    models; a folder by its absolute path. ``steps`` asks for steps one by one, of any kind, beside these or instead of
+    those of the same name; the model ``none`` leaves one out.
     """
 
     sources: list[str | PathB64] = []
@@ -88,6 +90,7 @@ class Start(Params):
     passes: int | None = None
     device: str | None = None
     concurrency: int | None = None
+    steps: list[StepAsk] | None = None
 
 
 class StartReply(Reply):

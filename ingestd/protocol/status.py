@@ -23,11 +23,14 @@ class Counts(Reply):
 
 
 class StepStatus(Reply):
+    """``name`` is what its results go by; of a job's first step of a kind it is that kind, as a rule."""
+
     kind: str
     model: str
     fingerprint: str
     done: int
     failed: int
+    name: str = ""
 
 
 class SinkStatus(Reply):

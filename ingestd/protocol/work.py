@@ -34,8 +34,10 @@ class Stat(msgspec.Struct, array_like=True, frozen=True):
 class Step(msgspec.Struct, array_like=True, frozen=True):
     """One resolved step of a job's recipe.
 
-    ``bit`` is its place in the ``todo``/``bad`` masks; ``spec`` is what it runs with and, for an ``embed`` step,
-    ``spec["dim"]`` is the vector's dimension. The Qdrant vector carries the step's ``kind`` as its name.
+    ``bit`` is its place in the ``todo``/``bad`` masks; ``spec`` is what it runs with and, for a step that makes
+    vectors, ``spec["dim"]`` is their dimension. ``name`` is what its results, vectors and counts go by, empty for a
+    step of the name of its kind; ``needs`` are the names of the steps whose results it reads;
+    ``module`` has the code of a kind that another package declares, ``media`` are those that the kind takes.
     """
 
     bit: int
@@ -43,6 +45,14 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     fingerprint: str
     spec: dict[str, object]
     pass_: int = 0
+    name: str = ""
+    needs: tuple[str, ...] = ()
+    module: str = ""
+    media: tuple[str, ...] = ("picture",)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            msgspec.structs.force_setattr(self, "name", self.kind)
 
 
 # ---------------------------------------------------------------------------------------------- any child → daemon
@@ -102,13 +112,22 @@ class Machine(msgspec.Struct, array_like=True, frozen=True):
 class StepRequest(msgspec.Struct, array_like=True, frozen=True):
     """A step as it was asked for, before it is resolved: ``model`` as typed, ``settings`` from flags.
 
-    ``settings`` holds what decides results, only where it was given: ``prompt`` (text), ``max_tokens`` (int),
-    ``temperature`` (float), ``seed`` (int), ``exact`` (bool).
+    ``settings`` holds what decides results, only where it was given: for a describing model ``prompt`` (text),
+    ``max_tokens`` (int), ``temperature`` (float), ``seed`` (int), ``exact`` (bool). ``name``, ``needs``,
+    ``module`` and ``media`` are those of the ``Step`` that it becomes.
     """
 
     kind: str
     model: str
     settings: dict[str, object] = {}
+    name: str = ""
+    needs: tuple[str, ...] = ()
+    module: str = ""
+    media: tuple[str, ...] = ("picture",)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            msgspec.structs.force_setattr(self, "name", self.kind)
 
 
 class Probe(Message):
@@ -189,14 +208,14 @@ class Verdict(Message):
 
     ``go``: run the steps in ``steps`` (a mask). ``hold``: drop the bytes, a later verdict follows (the same content
     is in flight elsewhere); on a later ``go`` read the file again. ``drop``: forget the item, the daemon has answered
-    for it (its results exist already, or its content failed before). ``texts`` brings, by step bit, descriptions that
-    the ledger has already and that one of ``steps`` reads.
+    for it (its results exist already, or its content failed before). ``bodies`` brings, by step name, the bodies
+    (JSON) of results that the ledger has already and that one of ``steps`` reads.
     """
 
     item: int
     action: Literal["go", "hold", "drop"]
     steps: int = 0
-    texts: dict[int, str] = {}
+    bodies: dict[str, str] = {}
 
 
 class StepResult(msgspec.Struct, array_like=True, frozen=True):
@@ -227,7 +246,7 @@ class Outcome(Message):
     """worker → daemon: everything that came of one item in this pass, whole: it is committed in one transaction.
 
     ``sha256`` is None when the file could not be read. ``ms`` maps a phase (``read``, ``decode``, ``model``, and
-    one entry per step kind) to the milliseconds that this item took of it; a batch's time is shared equally.
+    one entry per step, by its name) to the milliseconds that this item took of it; a batch's time is shared equally.
     """
 
     item: int
@@ -253,7 +272,7 @@ class Usage(Message):
 
 
 class EncodeSetup(Message):
-    """daemon → worker, instead of ``WorkerSetup``: only encode queries for this embed step, until the socket ends."""
+    """daemon → worker, instead of ``WorkerSetup``: encode queries for this step, until the socket ends."""
 
     step: Step
     machine: Machine

@@ -83,8 +83,8 @@ class Sink(ABC):
 
 
 def dimensions(steps: Sequence[Step]) -> dict[str, int]:
-    """The vectors that a recipe makes: a step's kind → the dimension in its spec."""
-    return {step.kind: dim for step in steps if isinstance(dim := step.spec.get("dim"), int)}
+    """The vectors that a recipe makes: a step's name → the dimension in its spec."""
+    return {step.name: dim for step in steps if isinstance(dim := step.spec.get("dim"), int)}
 
 
 def check_query(ask: Search, vectors: Mapping[str, int]) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from ingestd.kinds.steps import SHIPPED
 from ingestd.ledger.reader import Record
 
 MAX_POINT_PATHS: Final = 100
@@ -22,6 +23,10 @@ MAX_POINT_PATHS: Final = 100
 
 META: Final = "meta"
 DESCRIBE: Final = "describe"
+
+TOLD: Final = frozenset(SHIPPED)
+"""Steps whose results have keys of their own in a document, or are a vector alone. The others' stand under
+``results``, by the names of the steps."""
 
 
 def point_id(job: UUID, sha256: bytes) -> UUID:
@@ -31,14 +36,18 @@ def point_id(job: UUID, sha256: bytes) -> UUID:
 
 def document(job: UUID, record: Record) -> dict[str, Any]:
     """The JSON document of a content. Keys: ``id sha256 paths paths_total path_b64? bytes format width height meta
-    description tags odd? steps updated_at``.
+    description tags odd? results? steps updated_at``.
 
-    ``odd`` says what is odd about a description that is kept all the same: ``empty``, ``cut`` or ``loop``.
-    ``meta`` is that step's whole result or null, ``steps`` maps a step's kind to its fingerprint, ``updated_at`` is
-    RFC 3339 in UTC.
-    """
+    ``results`` maps the name of each other step to what it made. ``odd`` says what is odd about a description that is
+    kept all the same: ``empty``, ``cut`` or ``loop``. ``meta`` is that step's whole result or null, ``steps`` maps a
+    step's name to its fingerprint, ``updated_at`` is RFC 3339 in UTC."""
     results = record.results or {}
-    bodies = {kind: msgspec.json.decode(made.body) for kind, made in results.items() if kind in (META, DESCRIBE)}
+    bodies = {
+        name: msgspec.json.decode(made.body)
+        for name, made in results.items()
+        if name in (META, DESCRIBE) or name not in TOLD
+    }
+    others = {name: body for name, body in bodies.items() if name not in TOLD}
     described = bodies.get(DESCRIBE) or {}
     found: dict[str, Any] = {
         "id": str(point_id(job, record.sha256)),
@@ -57,7 +66,8 @@ def document(job: UUID, record: Record) -> dict[str, Any]:
         "description": described.get("description"),
         "tags": described.get("tags", []),
         **({"odd": described["odd"]} if "odd" in described else {}),
-        "steps": {kind: made.fingerprint for kind, made in results.items()},
+        **({"results": others} if others else {}),
+        "steps": {name: made.fingerprint for name, made in results.items()},
         "updated_at": rfc3339(record.updated_at),
     }
 

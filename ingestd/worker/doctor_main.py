@@ -124,10 +124,10 @@ def _not_here(index: int, ask: ModelAsk, store: Store, wanted: Wanted) -> Looked
 
 
 def _endpoint(index: int, ask: ModelAsk) -> Looked:
-    from ingestd.worker.models.openai_.client import Client
-    from ingestd.worker.models.openai_.family import choose
+    from ingestd.worker.models.openai_.http_client import Client
     from ingestd.worker.models.openai_.keys import read_key
     from ingestd.worker.models.openai_.patience import Patience
+    from ingestd.worker.models.openai_.provider import choose
 
     endpoint = parse(ask.model)
     key = read_key(ask.machine, endpoint, os.environ)

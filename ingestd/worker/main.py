@@ -22,11 +22,11 @@ from ingestd.protocol.work import (
     Step,
     WorkerSetup,
 )
-from ingestd.worker import models
-from ingestd.worker.decode import be_strict, open_picture
-from ingestd.worker.models.base import Encoder
+from ingestd.worker.media.picture import be_strict, open_picture
 from ingestd.worker.pipeline import Pipeline
 from ingestd.worker.read import read_file
+from ingestd.worker.steps import registry
+from ingestd.worker.steps.base import Encoder
 from ingestd.worker.usage import usage
 
 
@@ -48,13 +48,13 @@ def main(channel: Channel[Any]) -> None:
 
 def _probe(channel: Channel[Any], probe: Probe) -> None:
     for request in probe.requests:  # a mistyped name is told before seconds are spent on the others
-        models.check(request)
+        registry.check(request)
 
     def tell(model: str, done: int, total: int) -> None:
         channel.send(Fetching(model, done, total))
 
-    steps = [models.resolve(request, probe.machine, tell) for request in probe.requests]
-    channel.send(Probed(steps, _with_weights(models.provenance(probe.requests, probe.machine), steps)))
+    steps = [registry.resolve(request, probe.machine, tell) for request in probe.requests]
+    channel.send(Probed(steps, _with_weights(registry.provenance(probe.requests, probe.machine), steps)))
 
 
 _WEIGHTS: Final = ("weights", "text_weights", "hub_id", "revision")
@@ -64,14 +64,14 @@ def _with_weights(provenance: dict[str, object], steps: Sequence[Step]) -> dict[
     """What the weights are, by the sha256 of their files, and the hub's commit that they came from."""
     for step in steps:
         found = {name: step.spec[name] for name in _WEIGHTS if name in step.spec}
-        if found and isinstance(known := provenance.get(step.kind), dict):
-            provenance[step.kind] = known | found
+        if found and isinstance(known := provenance.get(step.name), dict):
+            provenance[step.name] = known | found
     return provenance
 
 
 def _work(channel: Channel[Any], setup: WorkerSetup) -> None:
     began = time.perf_counter()
-    runners = models.load(setup.steps, setup.machine)
+    runners = registry.load(setup.steps, setup.machine)
     pipeline = Pipeline(channel, setup.steps, runners)
     batch = max((runner.batch for runner in runners), default=1)
     channel.send(Ready((time.perf_counter() - began) * 1e3, batch))
@@ -81,7 +81,7 @@ def _work(channel: Channel[Any], setup: WorkerSetup) -> None:
 
 def _encode(channel: Channel[Any], setup: EncodeSetup) -> None:
     began = time.perf_counter()
-    encoder = models.encoder(setup.step, setup.machine)
+    encoder = registry.encoder(setup.step, setup.machine)
     channel.send(Ready((time.perf_counter() - began) * 1e3, 1))
     while True:
         match channel.receive():
@@ -106,4 +106,4 @@ def _encoded(encoder: Encoder, ask: Encode) -> bytes:
         return encoder.encode(ask.text)
     picture = open_picture(read_file(ask.image).data, os.path.splitext(ask.image)[1])
     picture.load(encoder.want)
-    return encoder.encode_image(picture.rgb(encoder.want))
+    return encoder.encode_image(picture.view(encoder.want))

@@ -7,7 +7,6 @@ item that the daemon does not drop ends in exactly one ``Outcome``, sent as soon
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import threading
 import time
@@ -15,6 +14,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+
+import msgspec
 
 from ingestd import lockdown
 from ingestd.child import Channel
@@ -30,15 +31,15 @@ from ingestd.protocol.work import (
     Outcome,
     Refused,
     Step,
-    StepResult,
     Verdict,
     Work,
 )
-from ingestd.worker.decode import MAX_PIXELS, open_picture
-from ingestd.worker.metadata import meta_body
-from ingestd.worker.models import META
-from ingestd.worker.models.base import Answer, Runner, description_of, flagged, out_of_memory
+from ingestd.worker.media.choice import load_media, open_content
+from ingestd.worker.media.picture import MAX_PIXELS
 from ingestd.worker.read import read_file
+from ingestd.worker.steps import meta
+from ingestd.worker.steps.base import Answer, Runner, flagged, out_of_memory
+from ingestd.worker.steps.registry import media_of
 from ingestd.worker.usage import cores, usage
 from ingestd.worker.window import Entry, Window
 
@@ -58,9 +59,15 @@ class Pipeline:
     def __init__(self, channel: Channel[Any], steps: Sequence[Step], runners: Sequence[Runner]) -> None:
         self._channel = channel
         self._runners = list(runners)
-        self._kinds = {step.bit: step.kind for step in steps}
-        self._meta_bit = next((step.bit for step in steps if step.kind == META), None)
-        self._read_bits = {runner.reads for runner in self._runners}
+        self._media = load_media(media_of(steps))
+        self._media_taken = [
+            {medium for step in steps if runner.mask >> step.bit & 1 for medium in step.media}
+            for runner in self._runners
+        ]
+        self._names = {step.bit: step.name for step in steps}
+        self._bits = {step.name: step.bit for step in steps}
+        self._meta_bit = next((step.bit for step in steps if step.kind == meta.NAME), None)
+        self._read_by_others = {name for runner in self._runners for name in runner.needs}
         self._window = Window(max((runner.batch for runner in runners), default=1))
         self._pixels = _Budget(HELD_PIXELS)
         self._sending = threading.Lock()
@@ -139,43 +146,63 @@ class Pipeline:
         assert entry.data is not None
         began = time.perf_counter()
         asked = {index: runner for index, runner in enumerate(self._runners) if runner.mask & entry.steps}
-        needed = {index: runner for index, runner in asked.items() if runner.reads is None}
-        wants = [runner.want for runner in needed.values()]
+        wants = [runner.want for runner in asked.values() if runner.want is not None]
         want = None if not wants else 0 if 0 in wants else max(wants)
         try:
-            picture = open_picture(entry.data, os.path.splitext(entry.work.path)[1])
-            entry.format = picture.format
-            with self._pixels.held(picture.cost(want)):
-                picture.load(want)
-                entry.width, entry.height = picture.width, picture.height
-                image = None if want is None else picture.rgb(want)
+            medium, content = open_content(self._media, entry.data, entry.work.path)
+            entry.format = content.format
+            with self._pixels.held(content.cost(want)):
+                content.load(want)
+                entry.width, entry.height = content.width, content.height
+                view = None if want is None else content.view(want)
                 entry.took("decode", time.perf_counter() - began)
                 if self._meta_bit is not None and entry.steps >> self._meta_bit & 1:
                     began = time.perf_counter()
-                    entry.results.append(StepResult(self._meta_bit, meta_body(picture)))
-                    entry.took(META, time.perf_counter() - began)
-                for index, runner in needed.items():
-                    self._prepare(entry, index, runner, image)
+                    entry.results.append(meta.run(self._meta_bit, content))
+                    entry.took(meta.NAME, time.perf_counter() - began)
                 for index, runner in asked.items():
-                    # What is described in this run is read when it is there.
-                    if runner.reads is not None and not entry.steps >> runner.reads & 1:
-                        self._prepare_text(entry, index, runner, entry.texts.get(runner.reads))
+                    if medium in self._media_taken[index]:
+                        entry.waiting.add(index)
+                        entry.open |= runner.mask & entry.steps
+                    else:
+                        error = ItemError("unsupported", f"this step takes no {medium}", stage="decode")
+                        self._fail(entry, runner.mask & entry.steps, error, stage="model", content=True)
+                entry.view = view
+                self._prepare_ready(entry)
         except (ItemError, MemoryError) as error:
             entry.results.clear()
+            entry.failures.clear()
             self._fail(entry, entry.steps, error, stage="decode", content=True)
+            entry.prepared.clear()
         if entry.prepared:
             self._window.decoded(entry)
         else:
             self._end(entry)
 
-    def _prepare(self, entry: Entry, index: int, runner: Runner, source: Any) -> None:
+    def _prepare_ready(self, entry: Entry) -> None:
+        """Prepare the item for each runner that waits for no result of this run any more."""
+        while ready := [index for index in entry.waiting if not self._needed(index) & entry.open]:
+            for index in sorted(ready):
+                entry.waiting.discard(index)
+                self._prepare(entry, index)
+        if all(self._runners[index].want is None for index in entry.waiting):
+            entry.view = None
+
+    def _needed(self, index: int) -> int:
+        """The mask of the steps of this run that a runner reads."""
+        return sum(1 << self._bits[name] for name in self._runners[index].needs if name in self._bits)
+
+    def _prepare(self, entry: Entry, index: int) -> None:
+        runner = self._runners[index]
         began = time.perf_counter()
+        bodies = {name: entry.bodies[name] for name in runner.needs if name in entry.bodies}
         try:
-            entry.prepared[index] = runner.prepare(source)
+            entry.prepared[index] = runner.prepare(None if runner.want is None else entry.view, bodies)
         except (MemoryError, IngestError):
             raise
-        except Exception as error:  # whatever a model's preprocessing raises is this picture's failure
+        except Exception as error:  # whatever a step's preparation raises is this item's failure
             self._fail(entry, entry.steps & runner.mask, error, stage="model", content=True)
+            entry.open &= ~runner.mask
         entry.took("decode", time.perf_counter() - began)
 
     # ------------------------------------------------------------------------------------------------ the main thread
@@ -184,7 +211,7 @@ class Pipeline:
         for index, runner in enumerate(self._runners):
             waiting = [entry for entry in group if index in entry.prepared]
             # A description that is there already is embedded before a pause: that takes no time, the description did.
-            while waiting and not (self._window.draining and runner.reads is None):
+            while waiting and not (self._window.draining and not runner.needs):
                 batch, waiting = waiting[: runner.batch], waiting[runner.batch :]
                 self._run_batch(index, runner, batch)
 
@@ -214,7 +241,7 @@ class Pipeline:
         if len(batch) == 1:
             entry = batch[0]
             self._fail(entry, entry.steps & runner.mask, error, stage="model", content=True)
-            self._answered(entry, index, {})
+            self._answered(entry, index)
         elif out_of_memory(error):
             runner.batch = max(1, len(batch) // 2)
             print(f"out of memory with {len(batch)} images at once: going on with {runner.batch}", file=sys.stderr)
@@ -229,39 +256,24 @@ class Pipeline:
 
     def _take_answer(self, entry: Entry, index: int, asked: int, answer: Answer, seconds: float) -> None:
         entry.took("model", seconds)
-        texts: dict[int, str] = {}
         for bit, result in answer.items():
-            entry.took(self._kinds[bit], seconds / asked.bit_count())
+            name = self._names[bit]
+            entry.took(name, seconds / asked.bit_count())
             if isinstance(result, ItemError):
                 self._fail(entry, 1 << bit, result, stage="model", content=True)
             else:
                 entry.results.append(flagged(result))
-                if bit in self._read_bits:
-                    texts[bit] = description_of(result.body)
-        self._answered(entry, index, texts)
+                if name in self._read_by_others:
+                    entry.bodies[name] = msgspec.json.decode(result.body)
+        self._answered(entry, index)
 
-    def _answered(self, entry: Entry, index: int, texts: dict[int, str]) -> None:
-        """A runner is done with an item: those that read what it described come next, else the item ends."""
+    def _answered(self, entry: Entry, index: int) -> None:
+        """A runner is done with an item: those that read what it made come next, else the item ends."""
         del entry.prepared[index]
-        for reader, runner in self._readers_of(self._runners[index].mask & entry.steps, entry.steps):
-            self._prepare_text(entry, reader, runner, texts.get(runner.reads or 0))
+        entry.open &= ~self._runners[index].mask
+        self._prepare_ready(entry)
         if not entry.prepared:
             self._end(entry)
-
-    def _readers_of(self, described: int, steps: int) -> list[tuple[int, Runner]]:
-        """The runners that are asked for and read one of the steps in ``described``."""
-        return [
-            (index, runner)
-            for index, runner in enumerate(self._runners)
-            if runner.reads is not None and described >> runner.reads & 1 and runner.mask & steps
-        ]
-
-    def _prepare_text(self, entry: Entry, index: int, runner: Runner, text: str | None) -> None:
-        if text is None:
-            error = ItemError("model", "there is no description to work on", stage="model")
-            self._fail(entry, entry.steps & runner.mask, error, stage="model", content=True)
-        else:
-            self._prepare(entry, index, runner, text)
 
     # ------------------------------------------------------------------------------------------------- from any thread
 

@@ -16,8 +16,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+import msgspec
 
 from ingestd.protocol.work import Failure, Stat, StepResult, Verdict, Work
 
@@ -39,7 +42,9 @@ _COMING: Final = frozenset(("queued", "reading", "asked", "fetched", "decoding")
 class Entry:
     """One item under way. ``steps`` is what to run: what was asked for first, then what the verdict says.
 
-    ``texts`` are descriptions from earlier runs by step bit; ``prepared`` is what runners wait for, by their index.
+    ``bodies`` are results that steps read, by step name: of earlier runs, and of this one as they are made.
+    ``prepared`` is what runners work on next, by their index. ``waiting`` are the runners that wait for results of this
+    run, ``view`` what the medium gave for them; ``open`` is the mask of steps that have no answer yet.
     """
 
     work: Work
@@ -52,7 +57,10 @@ class Entry:
     format: str | None = None
     width: int | None = None
     height: int | None = None
-    texts: dict[int, str] = field(default_factory=dict)
+    bodies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    view: Any = None
+    waiting: set[int] = field(default_factory=set)
+    open: int = 0
     prepared: dict[int, Any] = field(default_factory=dict)
     results: list[StepResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -98,7 +106,8 @@ class Window:
             if entry is None or entry.state not in ("asked", "held"):
                 return
             if verdict.action == "go":
-                entry.steps, entry.texts = verdict.steps, verdict.texts
+                entry.steps = verdict.steps
+                entry.bodies = {name: msgspec.json.decode(body) for name, body in verdict.bodies.items()}
                 entry.state, queue = ("queued", self._to_read) if entry.data is None else ("fetched", self._to_decode)
                 queue.append(entry)
                 self._for_readers.notify()

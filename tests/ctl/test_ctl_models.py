@@ -11,12 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.records import RootRef
 from tests import hubkit
 from tests.ctl.ctlkit import Home, on_terminal, plain, until
+from tests.jobkit import job_spec
 
 ID = "google/siglip2-base-patch16-224"
 WEIGHTS = "model.safetensors"
@@ -54,7 +55,7 @@ def add_job(home: Home, name: str, status: str, **spec: str) -> None:
     db, _ = open_writer(state / "ledger.db", 1)
     ((root),) = jobs.add_roots(db, [(b"/photos", 1, "ext4")])
     row = jobs.add(
-        db, uuid=f"uuid-{name}", name=name, refs=[RootRef(root)], spec=JobSpec(**spec),  # type: ignore[arg-type]
+        db, uuid=f"uuid-{name}", name=name, refs=[RootRef(root)], spec=job_spec(**spec),  # type: ignore[arg-type]
         sinks=[SinkSpec("jsonl", "jsonl")], actor="me", now=1,
     )  # fmt: skip
     jobs.set_status(db, row.id, status, "", "me", 2)  # type: ignore[arg-type]

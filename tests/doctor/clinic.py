@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.protocol.work import Step
 from ingestd.records import RootRef
 from tests.ctl.ctlkit import COMMAND, Home
 from tests.daemonkit import META
+from tests.jobkit import job_spec
 
 SEEN_S = 240
 """Seconds after which a doctor that says nothing is a failure; one that is well needs two."""
@@ -96,7 +97,7 @@ class Books:
         ((ident),) = jobs.add_roots(self._db, [(os.fsencode(root), 1, "ext4")])
         row = jobs.add(
             self._db, uuid=str(uuid5(NAMESPACE_OID, name)), name=name, refs=[RootRef(ident)],
-            spec=JobSpec(**(META | spec)), sinks=list(sinks), actor="me", now=1,
+            spec=job_spec(**(META | spec)), sinks=list(sinks), actor="me", now=1,
         )  # fmt: skip
         if steps:
             jobs.resolve(self._db, row.id, list(steps), {})

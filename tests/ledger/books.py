@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
 from ingestd.ledger import items, jobs, scans
 from ingestd.ledger.ledger import open_writer
 from ingestd.protocol.walk import Entry, Listing
 from ingestd.protocol.work import Failure, Outcome, Stat, Step, StepResult
 from ingestd.records import Claimed, Committed, Recipe, RootRef
+from tests.jobkit import job_spec
 
 META, EMBED, DESCRIBE = 1, 2, 4
 """Masks of the three steps. ``describe`` belongs to a second pass."""
@@ -50,7 +51,7 @@ class Books:
 
     def add_job(self, name: str, steps: Sequence[Step] = tuple(STEPS)) -> int:
         row = jobs.add(
-            self.db, uuid=f"uuid-{name}", name=name, refs=[RootRef(self.root)], spec=JobSpec(),
+            self.db, uuid=f"uuid-{name}", name=name, refs=[RootRef(self.root)], spec=job_spec(),
             sinks=[SinkSpec("jsonl", "jsonl")], actor="me", now=self.now,
         )  # fmt: skip
         jobs.resolve(self.db, row.id, list(steps), {})

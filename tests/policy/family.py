@@ -9,9 +9,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-from ingestd.config import JobSpec
 from ingestd.ledger import jobs, scans
 from ingestd.policy import messages as w
+from ingestd.policy.job_spec import JobSpec
 from ingestd.policy.recipe import passes_and_bits
 from ingestd.protocol.walk import Entry as ListedEntry, Listing, ScanEnd, WalkError
 from ingestd.protocol.work import Failure, Outcome, StepResult
@@ -52,7 +52,7 @@ class Family(ABC):
     def _probed(self, job: int) -> None:
         self.probes.remove(job)
         spec = self.specs[job]
-        steps = passes_and_bits(spec, STEPS + ([DESCRIBE] if spec.describe != "none" else []))
+        steps = passes_and_bits(spec, STEPS + ([DESCRIBE] if spec.ask("describe") else []))
         self.write(lambda: jobs.resolve(self.db, job, steps, {}), lambda _: self.mailbox.append(w.Resolved(job)))
 
     def _walk_on(self, job: int) -> None:

@@ -15,14 +15,16 @@ from typing import Any
 
 import msgspec
 
-from ingestd.config import JobSpec, SinkSpec
+from ingestd.config import SinkSpec
 from ingestd.ledger import items, jobs, ledger, scans
 from ingestd.policy import messages as w
 from ingestd.policy.decide import decide
+from ingestd.policy.job_spec import JobSpec
 from ingestd.policy.plan import next_wake
 from ingestd.policy.state import JobView, View
 from ingestd.protocol import work
 from ingestd.records import Recipe, RootRef
+from tests.jobkit import job_spec
 from tests.policy.family import Family
 from tests.policy.invariants import check
 from tests.policy.parts import Entry, File, Handle, Kind, SinkProcess, Walk, Worker
@@ -105,7 +107,7 @@ class World(Family):
     # ----------------------------------------------------------------------------------------------------- the person
 
     def new_job(self, *, workers: int, batch_size: int, sinks: int, passes: bool, limit: int | None) -> int:
-        spec = JobSpec(
+        spec = job_spec(
             describe="smolvlm" if passes else "none",
             embed="builtin",
             batch_size=batch_size,

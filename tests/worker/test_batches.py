@@ -15,8 +15,8 @@ import pytest
 
 from ingestd.errors import ItemError
 from ingestd.protocol.work import Drain, Finish, Hashed, Outcome, Step, StepResult, Verdict, Work
-from ingestd.worker.models.base import Answer, Runner
 from ingestd.worker.pipeline import Pipeline
+from ingestd.worker.steps.base import Answer, Runner
 from tests import pictures
 from tests.worker.workerkit import META_STEP, stat_of
 
@@ -69,8 +69,8 @@ class RunnerThatAnswers(Runner):
         self.mask, self.want, self.batch = mask, 0, batch
         self.sizes: list[int] = []
 
-    def prepare(self, source: Any) -> Any:
-        return source.size
+    def prepare(self, view: Any, bodies: Any) -> Any:
+        return view.size
 
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
         self.sizes.append(len(prepared))

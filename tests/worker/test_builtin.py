@@ -180,11 +180,16 @@ def test_an_image_finds_itself(cache: Path, steps: list[Step], answered: dict[st
 def test_descriptions_have_vectors_of_their_own(cache: Path) -> None:
     """The vector of a description is that of its words as a query; one that is known already is not made again."""
     meta, describe, text = probe(
-        cache, StepRequest("meta", "none"), StepRequest("describe", "builtin"), StepRequest("embed_text", "builtin")
+        cache,
+        StepRequest("meta", "none"),
+        StepRequest("describe", "builtin"),
+        StepRequest("embed_text", "builtin", needs=("describe",)),
     )
     with worker([meta, describe, text], cache) as w:
         whole = w.one(PHOTOS / "coffee.png")
-        again = w.one(PHOTOS / "coffee.png", steps=1 << text.bit, texts={describe.bit: "a cat"})
+        again = w.one(
+            PHOTOS / "coffee.png", steps=1 << text.bit, bodies={"describe": json.dumps({"description": "a cat"})}
+        )
         orphan = w.one(PHOTOS / "coffee.png", steps=1 << text.bit)
     vectors = {result.bit: result.vector for result in whole.results}
     assert set(vectors) == {meta.bit, describe.bit, text.bit}

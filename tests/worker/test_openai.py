@@ -11,7 +11,7 @@ import pytest
 
 from ingestd.errors import ItemError, Misconfigured, Unavailable
 from ingestd.protocol.addresses.endpoint_url import parse
-from ingestd.worker.models.openai_.client import REFUSALS_TRUSTED, Client
+from ingestd.worker.models.openai_.http_client import REFUSALS_TRUSTED, Client
 from ingestd.worker.models.openai_.meaning import SECOND_TEMPERATURE, Wish
 from ingestd.worker.models.openai_.patience import TRIES, Patience
 from tests.endpointkit import (

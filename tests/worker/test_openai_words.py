@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ingestd.config import JobSpec, check_spec
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.policy.job_spec import check_spec
 from ingestd.protocol.addresses.endpoint_url import parse
 from ingestd.protocol.work import Machine
 from ingestd.worker.models.openai_.keys import VARIABLE, read_key, without
@@ -27,6 +27,7 @@ from ingestd.worker.models.openai_.meaning import (
     request_body,
 )
 from ingestd.worker.models.openai_.patience import TRIES, Later, Patience, wait_before_next
+from tests.jobkit import job_spec
 
 NOW = datetime(2026, 11, 22, 6, 0, 0, tzinfo=UTC)
 KEY = "sk-Very/Secret+Key=42"
@@ -79,7 +80,7 @@ def test_refused_names(name: str) -> None:
     if name.endswith("\n"):  # an end of line is a slip of the shell, not of the name
         assert parse(name).model == "m"
         return
-    for refuse in (lambda: parse(name), lambda: check_spec(JobSpec(describe=name))):
+    for refuse in (lambda: parse(name), lambda: check_spec(job_spec(describe=name))):
         with pytest.raises(Misconfigured) as caught:
             refuse()
         assert caught.value.exit == EXIT_USAGE

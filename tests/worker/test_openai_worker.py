@@ -31,7 +31,7 @@ from ingestd.protocol.work import (
     StepRequest,
     WorkerSetup,
 )
-from ingestd.worker.models.openai_.family import LONGEST_SIDE
+from ingestd.worker.models.openai_.provider import LONGEST_SIDE
 from tests.childkit import Child, running
 from tests.endpointkit import (
     Ask,

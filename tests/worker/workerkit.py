@@ -101,13 +101,13 @@ class Worker:
         self.until(lambda: len(self.outcomes) == len(todo), timeout=timeout)
         return self.outcomes
 
-    def one(self, path: Path | bytes, steps: int | None = None, texts: dict[int, str] | None = None) -> Outcome:
-        """The outcome of one more file; ``texts`` are descriptions that the ledger has already."""
+    def one(self, path: Path | bytes, steps: int | None = None, bodies: dict[str, str] | None = None) -> Outcome:
+        """The outcome of one more file; ``bodies`` are results that the ledger has already."""
         item = self.given
         self.give(item, path, steps)
         if steps is not None:
             self.until(lambda: item in self.hashed, go=False)
-            self.child.send(Verdict(item, "go", steps, texts or {}))
+            self.child.send(Verdict(item, "go", steps, bodies or {}))
         self.until(lambda: item in self.outcomes)
         return self.outcomes[item]
 

@@ -19,10 +19,20 @@ from PIL import Image
 
 from ingestd.errors import Misconfigured
 from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
-from ingestd.worker.decode import DECODER_VERSION
+from ingestd.worker.media.picture import DECODER_VERSION
 from ingestd.worker.models import minilm
-from ingestd.worker.models.base import Answer, Encoder, Family, Runner, Tell, fingerprint, sha256_of
 from ingestd.worker.models.torch_setup import prepare_torch
+from ingestd.worker.steps.base import (
+    Answer,
+    Bodies,
+    Encoder,
+    Runner,
+    StepProvider,
+    Tell,
+    description_in,
+    fingerprint,
+    sha256_of,
+)
 from ingestd.worker.usage import cores
 
 if TYPE_CHECKING:
@@ -63,7 +73,7 @@ _VERSION: Final = 1
 """Raise it when the same weights, labels and pixels give other results."""
 
 
-class _Builtin(Family):
+class _Builtin(StepProvider):
     kinds: ClassVar[frozenset[str]] = frozenset(("describe", "embed", "embed_text"))
 
     def resolve(self, request: StepRequest, machine: Machine, tell: Tell) -> Step:
@@ -112,7 +122,7 @@ class _Builtin(Family):
         return {**{name: version(name) for name in names}, "device": "cpu", "dtype": "float32"}
 
 
-FAMILY: Final = _Builtin()
+PROVIDER: Final = _Builtin()
 
 
 class _Tagger(Runner):
@@ -134,15 +144,15 @@ class _Tagger(Runner):
         self._vectors = label_vectors()
         self._model = _network()
 
-    def prepare(self, source: Image.Image) -> Any:
+    def prepare(self, view: Image.Image, bodies: Bodies) -> Any:
         """The centred square as uint8 of shape (224, 224, 3)."""
         import numpy
 
-        width, height = source.size
+        width, height = view.size
         side = min(width, height) * _CROP
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
-        return numpy.asarray(source.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC, box=box))
+        return numpy.asarray(view.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC, box=box))
 
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
         import numpy
@@ -175,13 +185,12 @@ class _Sentences(Runner):
         self._encoder = minilm.SentenceEncoder(threads or cores())
         self._bit = step.bit
         self.mask = 1 << step.bit
-        self.want = 0
+        self.want = None
         self.batch = _BATCH
-        self.reads = 0
 
-    def prepare(self, source: str) -> Any:
-        """The text itself."""
-        return source
+    def prepare(self, view: None, bodies: Bodies) -> str:
+        """The description itself."""
+        return description_in(bodies)
 
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
         for at, vector in enumerate(self._encoder.vectors(prepared)):
@@ -211,7 +220,7 @@ class _Encoder(Encoder):
         if self._step.kind != "embed":
             return super().encode_image(image)
         self._tagger = self._tagger or _Tagger([self._step], 0)
-        ((_, answer),) = self._tagger.run([self._tagger.prepare(image)], [self._tagger.mask])
+        ((_, answer),) = self._tagger.run([self._tagger.prepare(image, {})], [self._tagger.mask])
         result = answer[self._step.bit]
         assert isinstance(result, StepResult)
         assert result.vector is not None

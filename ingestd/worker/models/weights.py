@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from ingestd.worker.models.base import sha256_of
+from ingestd.worker.steps.base import sha256_of
 
 
 class _Known(msgspec.Struct):

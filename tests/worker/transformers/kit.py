@@ -23,7 +23,7 @@ from ingestd.protocol.work import (
     StepRequest,
     StepResult,
 )
-from ingestd.worker import models
+from ingestd.worker.steps import registry
 from tests.childkit import Child, running
 from tests.worker.workerkit import META_STEP
 
@@ -37,7 +37,11 @@ def machine(cache: Path | None = None, device: str = "cpu") -> Machine:
 
 def resolve(kind: str, model: Path | str, cache: Path | None = None, device: str = "cpu", **settings: object) -> Step:
     """The step that a request means, resolved in this process; ``bit`` is 1."""
-    step = models.resolve(StepRequest(kind, str(model), settings), machine(cache, device), lambda *_: None)
+    step = registry.resolve(
+        StepRequest(kind, str(model), settings, needs=("describe",) if kind == "embed_text" else ()),
+        machine(cache, device),
+        lambda *_: None,
+    )
     return msgspec.structs.replace(step, bit=1)
 
 

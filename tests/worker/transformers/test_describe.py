@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ingestd.protocol.work import Step, StepResult
-from ingestd.worker.models.base import Runner
-from ingestd.worker.models.transformers_ import FAMILY
+from ingestd.worker.models.transformers_ import PROVIDER
+from ingestd.worker.steps.base import Runner
 from tests.pictures import picture
 from tests.worker.test_batches import collect, pipeline
 from tests.worker.transformers.kit import LIMIT, machine, opened, recipe, resolve, result, text
@@ -21,13 +21,13 @@ Tiny = Callable[[str], Path]
 
 
 def loaded(step: Step) -> Any:
-    [runner] = FAMILY.load([step], machine())
+    [runner] = PROVIDER.load([step], machine())
     return runner
 
 
 def answers(runner: Any, photos: Sequence[Path]) -> list[StepResult]:
     """The results for these photos as one batch, in their order."""
-    prepared = [runner.prepare(opened(path)) for path in photos]
+    prepared = [runner.prepare(opened(path), {}) for path in photos]
     found = dict(runner.run(prepared, [runner.mask] * len(photos)))
     assert sorted(found) == list(range(len(photos)))
     return [found[at][1] for at in range(len(photos))]
@@ -65,7 +65,7 @@ def test_only_odd_texts_are_written_again(tiny: Tiny, photos: list[Path]) -> Non
         calls.append(len(prepared))
         return write(prepared, temperature, seed)
 
-    prepared = [runner.prepare(opened(path)) for path in photos]
+    prepared = [runner.prepare(opened(path), {}) for path in photos]
     fine = {at for at, (_, odd) in enumerate(write(prepared, 0, 0)) if not odd}
     assert 0 < len(fine) < len(photos)
     runner._write = counted
@@ -77,7 +77,7 @@ def test_only_odd_texts_are_written_again(tiny: Tiny, photos: list[Path]) -> Non
 def test_a_worker_that_is_to_end_begins_no_second_attempt(tiny: Tiny, photos: list[Path]) -> None:
     """Odd texts are then left without an answer; their items go back."""
     runner = loaded(resolve("describe", tiny("looping"), max_tokens=LIMIT))
-    prepared = [runner.prepare(opened(photos[0]))]
+    prepared = [runner.prepare(opened(photos[0]), {})]
     runner.drain()
     assert list(runner.run(prepared, [runner.mask])) == []
 
@@ -125,9 +125,9 @@ def test_one_view_of_a_picture_unless_exact(tiny: Tiny, photos: list[Path]) -> N
     fast = loaded(resolve("describe", tiny("smolvlm2")))
     exact = loaded(resolve("describe", tiny("smolvlm2"), exact=True))
     picture = opened(photos[4])
-    assert fast.prepare(picture)["pixel_values"].shape == (1, 1, 3, 32, 32)
-    assert exact.prepare(picture)["pixel_values"].shape[1] > 10
-    assert exact.prepare(picture)["pixel_values"].dtype == "float32"
+    assert fast.prepare(picture, {})["pixel_values"].shape == (1, 1, 3, 32, 32)
+    assert exact.prepare(picture, {})["pixel_values"].shape[1] > 10
+    assert exact.prepare(picture, {})["pixel_values"].dtype == "float32"
     assert (fast.want, exact.want) == (32, 0)
     assert exact.batch < fast.batch
 
@@ -143,10 +143,10 @@ def test_a_model_that_takes_any_number_of_pixels_gets_a_million(tiny: Tiny, monk
     monkeypatch.setattr(describe, "MOST_PIXELS", 32 * 64)
     fast = loaded(resolve("describe", tiny("qwen")))
     sides = 8 * 8
-    assert 0.7 * 128**2 < len(exact.prepare(large)["pixel_values"]) * sides <= 128**2
-    assert len(plain.prepare(large)["pixel_values"]) == len(exact.prepare(large)["pixel_values"])
-    assert 0.5 * 32 * 64 < len(fast.prepare(large)["pixel_values"]) * sides <= 32 * 64
-    assert len(fast.prepare(small)["pixel_values"]) * sides <= 32 * 64
+    assert 0.7 * 128**2 < len(exact.prepare(large, {})["pixel_values"]) * sides <= 128**2
+    assert len(plain.prepare(large, {})["pixel_values"]) == len(exact.prepare(large, {})["pixel_values"])
+    assert 0.5 * 32 * 64 < len(fast.prepare(large, {})["pixel_values"]) * sides <= 32 * 64
+    assert len(fast.prepare(small, {})["pixel_values"]) * sides <= 32 * 64
     assert (exact.want, fast.want) == (0, 46)
 
 
@@ -162,7 +162,7 @@ def test_a_strip_is_cut_before_a_processor_enlarges_it(tiny: Tiny, monkeypatch: 
         return resize(self, image, *args, **options)
 
     monkeypatch.setattr(kind, "resize", watched)
-    runner.prepare(Image.new("RGB", (65_000, 1)))
+    runner.prepare(Image.new("RGB", (65_000, 1)), {})
     assert seen == [(1, 20)]
 
 
@@ -183,8 +183,8 @@ class RunnerThatHoldsThree(Runner):
 
         inner._model.generate = small
 
-    def prepare(self, source: Any) -> Any:
-        return self.inner.prepare(source)
+    def prepare(self, view: Any, bodies: Any) -> Any:
+        return self.inner.prepare(view, bodies)
 
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Any:
         return self.inner.run(prepared, asked)

@@ -13,10 +13,10 @@ import pytest
 from transformers import CLIPModel
 
 from ingestd.protocol.work import Fatal, FromWorker, Hello, Step, StepRequest, WorkerSetup
-from ingestd.worker import models
 from ingestd.worker.models import weights
-from ingestd.worker.models.transformers_ import FAMILY, device, resolve as transformers_resolve
+from ingestd.worker.models.transformers_ import PROVIDER, device, resolve as transformers_resolve
 from ingestd.worker.models.weights import weights_hash
+from ingestd.worker.steps import registry
 from tests.childkit import running
 from tests.tinymodels import clip
 from tests.worker.transformers.kit import machine, opened, recipe, resolve, vector
@@ -86,7 +86,7 @@ def test_device_and_dtype_are_provenance(tiny: Tiny, cache: Path, monkeypatch: p
         StepRequest("embed_text", model),
         StepRequest("describe", "builtin"),
     ]
-    found: Any = models.provenance(requests, machine())
+    found: Any = registry.provenance(requests, machine())
     assert [found[request.kind]["dtype"] for request in requests] == ["float32", "bfloat16", "float32"]
     assert {found[request.kind]["device"] for request in requests} == {"cpu"}
     assert {"torch", "transformers", "tokenizers", "safetensors"} < found["embed"].keys()
@@ -170,7 +170,7 @@ def test_a_tokenizer_class_that_wants_a_library_is_not_needed(tiny: Tiny, tmp_pa
     """SigLIP's folders name a class that wants sentencepiece, beside a tokenizer.json that needs no such thing."""
     folder = copied(tiny("siglip"), tmp_path / "siglip")
     edit(folder, "tokenizer_config.json", tokenizer_class="SiglipTokenizer")
-    named, plain = (FAMILY.encoder(resolve("embed", each), machine()) for each in (folder, tiny("siglip")))
+    named, plain = (PROVIDER.encoder(resolve("embed", each), machine()) for each in (folder, tiny("siglip")))
     assert named.encode("a photo of a cat") == plain.encode("a photo of a cat")
 
 
@@ -181,11 +181,11 @@ def test_sharded_weights_load(tiny: Tiny, tmp_path: Path, photos: list[Path]) ->
     CLIPModel.from_pretrained(tiny("clip")).save_pretrained(folder, max_shard_size="100KB")
     assert len(json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]) > 1
     steps = [resolve("embed", each, exact=True) for each in (folder, tiny("clip"))]
-    one, other = (_first_vector(FAMILY.load([step], machine())[0], photos[0]) for step in steps)
+    one, other = (_first_vector(PROVIDER.load([step], machine())[0], photos[0]) for step in steps)
     assert float(vector(one) @ vector(other)) >= 0.9999
 
 
 def _first_vector(runner: Any, photo: Path) -> bytes:
-    [(_, answer)] = runner.run([runner.prepare(opened(photo))], [2])
+    [(_, answer)] = runner.run([runner.prepare(opened(photo), {})], [2])
     found: bytes = answer[1].vector
     return found

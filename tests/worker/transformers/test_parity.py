@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from ingestd.protocol.work import Outcome, Step
-from ingestd.worker.models.transformers_ import FAMILY
+from ingestd.worker.models.transformers_ import PROVIDER
 from tests.pictures import picture
 from tests.worker.transformers.kit import LIMIT, encoded, machine, recipe, resolve, result, text, unit, vector
 from tests.worker.transformers.plain import PROMPT, plain_texts, plain_vectors
@@ -118,12 +118,12 @@ def test_any_shape_of_picture_goes_through(tiny: Tiny, cache: Path) -> None:
     for name in NAMES:
         embeds = name in EMBEDDERS
         step = resolve("embed", tiny(name), cache) if embeds else resolve("describe", tiny(name), cache, max_tokens=2)
-        [runner] = FAMILY.load([step], machine())
-        prepared = [runner.prepare(Image.new("RGB", size, (200, 30, 90))) for size in sizes]
+        [runner] = PROVIDER.load([step], machine())
+        prepared = [runner.prepare(Image.new("RGB", size, (200, 30, 90)), {}) for size in sizes]
         found = dict(runner.run(prepared, [2] * len(sizes)))
         assert sorted(found) == list(range(len(sizes)))
-    [runner] = FAMILY.load([resolve("embed", tiny("clip"), cache, exact=True)], machine())
-    [(_, answer)] = runner.run([runner.prepare(strip)], [2])
+    [runner] = PROVIDER.load([resolve("embed", tiny("clip"), cache, exact=True)], machine())
+    [(_, answer)] = runner.run([runner.prepare(strip, {})], [2])
     model = AutoModel.from_pretrained(tiny("clip")).eval()
     inputs = AutoImageProcessor.from_pretrained(tiny("clip"))([strip], return_tensors="pt")
     plain = unit(model.get_image_features(**inputs).pooler_output)[0]

@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from ingestd.errors import Misconfigured
 from ingestd.worker.models import minilm
-from ingestd.worker.models.transformers_ import FAMILY
+from ingestd.worker.models.transformers_ import PROVIDER
 from tests.tinymodels import bert
 from tests.worker.transformers.kit import encoded, machine, recipe, resolve, result, text, unit, vector
 from tests.worker.workerkit import worker
@@ -25,9 +25,13 @@ TEXTS = ["a photo of a cat", "two dogs run along the beach in the evening", "", 
 
 def ours(folder: Path, **settings: object) -> numpy.ndarray:
     """The vectors of ``TEXTS`` from one batch."""
-    [runner] = FAMILY.load([resolve("embed_text", folder, **settings)], machine())
-    assert runner.reads is not None
-    found = dict(runner.run([runner.prepare(each) for each in TEXTS], [runner.mask] * len(TEXTS)))
+    [runner] = PROVIDER.load([resolve("embed_text", folder, **settings)], machine())
+    assert runner.want is None
+    found = dict(
+        runner.run(
+            [runner.prepare(None, {"describe": {"description": each}}) for each in TEXTS], [runner.mask] * len(TEXTS)
+        )
+    )
     return numpy.stack([vector(found[at][1].vector) for at in range(len(TEXTS))])  # type: ignore[union-attr]
 
 
@@ -69,11 +73,11 @@ def test_words_before_queries_and_documents(tiny: Tiny, tmp_path: Path) -> None:
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
     step, bare = resolve("embed_text", folder, exact=True), resolve("embed_text", tiny("bert"), exact=True)
     assert step.fingerprint != bare.fingerprint
-    [runner] = FAMILY.load([bare], machine())
+    [runner] = PROVIDER.load([bare], machine())
     wanted = dict(runner.run(["what is: a cat", "a photo of: a cat"], [2, 2]))
     query, document = (vector(wanted[at][1].vector) for at in (0, 1))  # type: ignore[union-attr]
-    assert float(vector(FAMILY.encoder(step, machine()).encode("a cat")) @ query) >= 0.9999
-    [runner] = FAMILY.load([step], machine())
+    assert float(vector(PROVIDER.encoder(step, machine()).encode("a cat")) @ query) >= 0.9999
+    [runner] = PROVIDER.load([step], machine())
     [(_, answer)] = runner.run(["a cat"], [2])
     assert float(vector(answer[1].vector) @ document) >= 0.9999  # type: ignore[union-attr]
 

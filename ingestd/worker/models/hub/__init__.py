@@ -11,8 +11,8 @@ the snapshot are made when every blob is here and right, the weights last: nobod
 
 from __future__ import annotations
 
-from ingestd.worker.models.base import Tell
 from ingestd.worker.models.hub.fetch import Hub, Located
+from ingestd.worker.steps.base import Tell
 
 
 def locate(model: str, tell: Tell) -> Located:

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 
 from ingestd import paths
 from ingestd.errors import Unavailable
-from ingestd.worker.models.base import Tell
 from ingestd.worker.models.hub.border import library, refuse, translated
 from ingestd.worker.models.hub.listing import Listing, RemoteFile, ask
 from ingestd.worker.models.hub.names import WAYS, Wanted, read_name
 from ingestd.worker.models.hub.progress import Progress
 from ingestd.worker.models.hub.store import Store, size_of, what_is_wrong
 from ingestd.worker.models.hub.transfer import Patience, Transfer, patiently
+from ingestd.worker.steps.base import Tell
 
 RESERVE: Final = 200_000_000
 """Bytes that a fetch leaves free on the disk: the ledger and everything else live there too."""

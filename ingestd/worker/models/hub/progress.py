@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ingestd.worker.models.base import Tell
+from ingestd.worker.steps.base import Tell
 
 EVERY_S: Final = 0.5
 

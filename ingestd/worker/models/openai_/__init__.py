@@ -4,6 +4,6 @@
 request is sent again (pure); ``client`` sends them; ``family`` is what the registry and the pipeline see.
 """
 
-from ingestd.worker.models.openai_.family import FAMILY
+from ingestd.worker.models.openai_.provider import PROVIDER
 
-__all__ = ["FAMILY"]
+__all__ = ["PROVIDER"]

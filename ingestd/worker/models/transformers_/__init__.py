@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from ingestd.protocol.work import Machine, Step, StepRequest
-from ingestd.worker.models.base import Encoder, Family, Runner, Tell
 from ingestd.worker.models.torch_setup import prepare_torch
+from ingestd.worker.steps.base import Encoder, Runner, StepProvider, Tell
 
 
-class _Transformers(Family):
+class _Transformers(StepProvider):
     kinds: ClassVar[frozenset[str]] = frozenset(("describe", "embed", "embed_text"))
 
     def resolve(self, request: StepRequest, machine: Machine, tell: Tell) -> Step:
@@ -48,7 +48,7 @@ class _Transformers(Family):
         return {**{name: version(name) for name in names}, "device": place.device, "dtype": place.dtype}
 
 
-FAMILY: Final = _Transformers()
+PROVIDER: Final = _Transformers()
 
 
 class _Loader:

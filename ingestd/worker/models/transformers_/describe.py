@@ -11,13 +11,13 @@ import msgspec
 from PIL import Image
 
 from ingestd.protocol.work import Step, StepResult
-from ingestd.worker.models.base import Answer, Runner
 from ingestd.worker.models.transformers_.device import Place
 from ingestd.worker.models.transformers_.folder import Refusal
 from ingestd.worker.models.transformers_.library import pixel_limits, want_of
 from ingestd.worker.models.transformers_.quality import Odd, odd, worse
 from ingestd.worker.models.transformers_.sampling import sampler
 from ingestd.worker.models.transformers_.towers import LONGEST, middle, slim, to_place
+from ingestd.worker.steps.base import Answer, Bodies, Runner
 
 PROMPT: Final = "Describe this photo in one or two sentences."
 
@@ -116,8 +116,8 @@ class Describer(Runner):
         if model.config.model_type == "blip":  # its ``generate`` names them itself, and takes them from nobody
             self._tokens = {}
 
-    def prepare(self, source: Image.Image) -> Any:
-        return self._prompted(source)
+    def prepare(self, view: Image.Image, bodies: Bodies) -> Any:
+        return self._prompted(view)
 
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterator[tuple[int, Answer]]:
         """What is fine comes first; what is odd is written once more, by sampling with another seed, or goes back when

@@ -10,9 +10,9 @@ import sys
 from typing import Any, Final
 
 from ingestd.errors import Misconfigured
-from ingestd.worker.models.base import out_of_memory
 from ingestd.worker.models.transformers_.device import Place, torch_dtype
 from ingestd.worker.models.transformers_.folder import ModelFolder, Refusal
+from ingestd.worker.steps.base import out_of_memory
 
 _HERE: Final[dict[str, Any]] = {"local_files_only": True, "trust_remote_code": False}
 

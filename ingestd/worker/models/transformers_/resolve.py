@@ -10,8 +10,7 @@ from PIL import Image
 
 from ingestd.errors import Misconfigured
 from ingestd.protocol.work import Machine, Step, StepRequest
-from ingestd.worker.decode import DECODER_VERSION
-from ingestd.worker.models.base import Tell, fingerprint
+from ingestd.worker.media.picture import DECODER_VERSION
 from ingestd.worker.models.hub.names import read_name
 from ingestd.worker.models.transformers_ import describe, library, sentences, towers
 from ingestd.worker.models.transformers_.device import Place, check_memory, choose
@@ -24,6 +23,7 @@ from ingestd.worker.models.transformers_.folder import (
     open_folder,
 )
 from ingestd.worker.models.weights import weights_hash
+from ingestd.worker.steps.base import Tell, fingerprint
 
 VERSION: Final = 1
 """Raise it when the same files, settings and pixels give other results."""

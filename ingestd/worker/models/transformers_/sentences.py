@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from ingestd.protocol.work import Step, StepResult
-from ingestd.worker.models.base import Answer, Encoder, Runner
 from ingestd.worker.models.transformers_.device import Place
 from ingestd.worker.models.transformers_.folder import ModelFolder, Refusal
 from ingestd.worker.models.transformers_.towers import unit
+from ingestd.worker.steps.base import Answer, Bodies, Encoder, Runner, description_in
 
 CPU_BATCH: Final = 32
 GPU_BATCH: Final = 128
@@ -101,18 +101,17 @@ class SentenceVectors:
 
 
 class TextRunner(Runner):
-    """Answers an ``embed_text`` step; ``prepare`` takes a description."""
+    """Answers an ``embed_text`` step; it works on a description."""
 
     def __init__(self, step: Step, vectors: TextVectors, place: Place) -> None:
         self.mask = 1 << step.bit
-        self.want = 0
+        self.want = None
         self.batch = GPU_BATCH if place.accelerated else CPU_BATCH
-        self.reads = 0  # the bit of the step that describes: whoever loads us knows it
         self._bit = step.bit
         self._vectors = vectors
 
-    def prepare(self, source: str) -> Any:
-        return source
+    def prepare(self, view: None, bodies: Bodies) -> str:
+        return description_in(bodies)
 
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
         vectors = self._vectors(prepared)

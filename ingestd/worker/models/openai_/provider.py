@@ -17,11 +17,11 @@ from PIL import Image
 from ingestd.errors import IngestError, ItemError, Misconfigured
 from ingestd.protocol.addresses.endpoint_url import Endpoint, parse
 from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
-from ingestd.worker.decode import DECODER_VERSION, OVERSAMPLE
-from ingestd.worker.models.base import Answer, Encoder, Family, Runner, Tell, fingerprint
-from ingestd.worker.models.openai_.client import Client
+from ingestd.worker.media.picture import DECODER_VERSION, OVERSAMPLE
+from ingestd.worker.models.openai_.http_client import Client
 from ingestd.worker.models.openai_.keys import read_key
 from ingestd.worker.models.openai_.meaning import REQUEST_VERSION, Wish
+from ingestd.worker.steps.base import Answer, Bodies, Encoder, Runner, StepProvider, Tell, fingerprint
 
 PROMPT: Final = (
     "Describe this picture in one to three sentences: what it shows, who and what is in it, where it is, and any text "
@@ -42,7 +42,7 @@ _MAX_NAMES: Final = 10
 """Served models that an error lists."""
 
 
-class _Endpoints(Family):
+class _Endpoints(StepProvider):
     kinds: ClassVar[frozenset[str]] = frozenset(("describe",))
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Endpoints(Family):
         return {"httpx": version("httpx"), "endpoint": self._resolved}
 
 
-FAMILY: Final = _Endpoints()
+PROVIDER: Final = _Endpoints()
 
 
 class _Describer(Runner):
@@ -126,14 +126,14 @@ class _Describer(Runner):
             if self._wish.served not in names:
                 raise _not_served(self._endpoint, self._wish.served, names)
 
-    def prepare(self, source: Image.Image) -> str:
-        scale = LONGEST_SIDE / max(source.size)
+    def prepare(self, view: Image.Image, bodies: Bodies) -> str:
+        scale = LONGEST_SIDE / max(view.size)
         if scale < 1:
-            size = max(1, round(source.width * scale)), max(1, round(source.height * scale))
-            source = source.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+            size = max(1, round(view.width * scale)), max(1, round(view.height * scale))
+            view = view.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
         out = io.BytesIO()
         # Pixels alone: a comment or a place in the EXIF is nobody else's business.
-        source.save(out, "JPEG", quality=JPEG_QUALITY, comment=b"", exif=b"")
+        view.save(out, "JPEG", quality=JPEG_QUALITY, comment=b"", exif=b"")
         return base64.b64encode(out.getvalue()).decode("ascii")
 
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterator[tuple[int, Answer]]:

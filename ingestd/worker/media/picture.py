@@ -17,7 +17,10 @@ from typing import Any, Final
 from PIL import Image, UnidentifiedImageError
 
 from ingestd.errors import ItemError, Misconfigured
-from ingestd.worker.formats import HEAD, describe_bytes, sniff
+from ingestd.kinds.media import PICTURE
+from ingestd.worker.media.base import Content, Medium
+from ingestd.worker.media.picture_facts import facts
+from ingestd.worker.media.picture_formats import HEAD, describe_bytes, sniff
 
 MAX_PIXELS: Final = 250_000_000
 """The largest phone sensors make 200 megapixels. As RGB this is 750 MB, what a small machine can still hold once;
@@ -57,7 +60,7 @@ _UPRIGHT: Final = {
 
 
 @dataclass
-class Picture:
+class Picture(Content):
     """An image file whose header is read. ``width`` and ``height`` are as displayed once ``load`` has returned."""
 
     format: str
@@ -75,9 +78,8 @@ class Picture:
     def load(self, want: int | None) -> None:
         """Decode the first frame, whole, and read the EXIF. Raises ``ItemError``. Called once.
 
-        ``want`` is the length of the shorter side that will be asked of ``rgb``, 0 for full size, and None to decode at
-        the cheapest scale only to know that the file is not damaged.
-        """
+        ``want`` is the length of the shorter side that will be asked of ``view``, 0 for full size, and None to decode
+        at the cheapest scale only to know that the file is not damaged."""
         # Loading a TIFF takes its orientation away; loading a PNG may bring its EXIF, which can follow the pixels.
         if self.format != "PNG":
             self._read_exif()
@@ -90,7 +92,7 @@ class Picture:
         if self.format == "PNG":
             self._read_exif()
 
-    def rgb(self, want: int) -> Image.Image:
+    def view(self, want: int) -> Image.Image:
         """The picture upright, as RGB, alpha over white, its shorter side at least ``want`` pixels where it has them.
 
         ``want`` 0 means full size. Raises ``ItemError``.
@@ -105,6 +107,10 @@ class Picture:
             if self.format != "TIFF" and self.orientation in _UPRIGHT:
                 image = image.transpose(_UPRIGHT[self.orientation])
             return image
+
+    def facts(self) -> dict[str, object]:
+        """See ``picture_facts``."""
+        return facts(self.format, self.width, self.height, self.orientation, self.exif)
 
     def _read_exif(self) -> None:
         try:
@@ -124,6 +130,16 @@ class Picture:
             return 8
         short = min(self.width, self.height) // (OVERSAMPLE * want)
         return next(scale for scale in (8, 4, 2, 1) if short >= scale or scale == 1)
+
+
+class PictureMedium(Medium):
+    """What ``open_picture`` reads."""
+
+    name = PICTURE
+
+    def open(self, data: bytes, suffix: bytes) -> Picture:
+        """See ``open_picture``."""
+        return open_picture(data, suffix)
 
 
 def open_picture(data: bytes, suffix: bytes = b"") -> Picture:
@@ -261,3 +277,6 @@ def _too_many(pixels: int) -> ItemError:
         f"it has {pixels // 1_000_000} megapixels, the limit is {MAX_PIXELS // 1_000_000}",
         stage="decode",
     )
+
+
+MEDIUM: Final = PictureMedium()

@@ -1,4 +1,4 @@
-"""The ``meta`` step: what a photo says about itself, as one JSON object.
+"""What a photo says about itself, as one JSON object: the body of the ``meta`` step.
 
 Keys: ``format width height orientation`` always; ``taken_at camera gps exposure`` where the file has them. EXIF is
 written by cameras and mangled by tools: whatever does not make sense is left out, it never fails an item.
@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
-import msgspec
-
-from ingestd.worker.decode import Picture
+from PIL import Image
 
 META_VERSION: Final = 1
 """The fingerprint of the ``meta`` step: raise it when the same file gives other values."""
@@ -27,16 +25,10 @@ _MAX_TEXT: Final = 200
 _DATES: Final = ((0x9003, 0x9011, 0x9291), (0x9004, 0x9012, 0x9292), (0x0132, 0x9010, 0x9290))
 
 
-def meta_body(picture: Picture) -> bytes:
-    """The ``meta`` result of a picture whose header is read: a JSON object, encoded. Never raises for bad EXIF."""
-    body: dict[str, object] = {
-        "format": picture.format,
-        "width": picture.width,
-        "height": picture.height,
-        "orientation": picture.orientation,
-    }
-    body |= exif_facts(*_tags(picture))
-    return msgspec.json.encode(body)
+def facts(format: str, width: int, height: int, orientation: int, exif: Image.Exif | None) -> dict[str, object]:
+    """The body of the ``meta`` step for a picture. Never raises for bad EXIF."""
+    found: dict[str, object] = {"format": format, "width": width, "height": height, "orientation": orientation}
+    return found | exif_facts(*_tags(exif))
 
 
 def exif_facts(tags: Mapping[int, object], gps: Mapping[int, object]) -> dict[str, object]:
@@ -61,8 +53,7 @@ def exif_facts(tags: Mapping[int, object], gps: Mapping[int, object]) -> dict[st
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _tags(picture: Picture) -> tuple[dict[int, object], dict[int, object]]:
-    exif = picture.exif
+def _tags(exif: Image.Exif | None) -> tuple[dict[int, object], dict[int, object]]:
     if exif is None:
         return {}, {}
     base = _quietly(lambda: dict(exif)) or {}

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from ingestd.errors import ItemError, Misconfigured
-from ingestd.worker.decode import open_picture, to_rgb
-from ingestd.worker.formats import sniff
+from ingestd.worker.media.picture import open_picture, to_rgb
+from ingestd.worker.media.picture_formats import sniff
 from tests import pictures
 
 
 def decoded(data: bytes, want: int = 0, suffix: bytes = b"") -> Image.Image:
     picture = open_picture(data, suffix)
     picture.load(want)
-    return picture.rgb(want)
+    return picture.view(want)
 
 
 def difference(a: Image.Image, b: Image.Image) -> float:
@@ -36,7 +36,7 @@ def test_every_format_is_known_by_its_bytes(format: str) -> None:
     picture.load(0)
     assert (picture.format, picture.width, picture.height) == (format, 64, 48)
     # GIF has 256 colours; the lossy formats differ a little.
-    assert difference(picture.rgb(0), pictures.picture(1)) < (6 if format == "GIF" else 3)
+    assert difference(picture.view(0), pictures.picture(1)) < (6 if format == "GIF" else 3)
 
 
 ORIENTED = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
@@ -51,7 +51,7 @@ def test_orientation_is_applied_once(format: str, orientation: int) -> None:
     image.paste((255, 0, 0), (0, 0, 16, 16))
     picture = open_picture(pictures.encode(image, format, exif=pictures.exif(orientation=orientation)))
     picture.load(0)
-    shown = picture.rgb(0)
+    shown = picture.view(0)
     size = (32, 64) if orientation >= 5 else (64, 32)
     assert shown.size == size == (picture.width, picture.height)
     assert picture.orientation == orientation

@@ -1,14 +1,15 @@
-"""What a model is to the pipeline: it prepares pictures in reader threads, and answers batches on the main thread.
+"""What a step is to a worker: it is prepared in reader threads, and answered in batches on the main thread.
 
-A *family* is an entry of the registry: it resolves requests to steps, loads the steps that are its own, and encodes
-queries. A *runner* is what it loads: one network, or several that share a forward pass, answering one or more steps.
+A *provider* resolves requests to steps, loads the steps that are its own, and encodes queries; a module that has one as
+``PROVIDER`` is all that a package with a step of its own needs beside the declaration (``kinds.steps``). A *runner* is
+what it loads: one network, or several that share a forward pass, answering one or more steps.
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,40 +20,43 @@ from ingestd.errors import ItemError
 from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
 
 Answer = dict[int, StepResult | ItemError]
-"""What a runner made of one picture: by step bit, a result or why there is none."""
+"""What a runner made of one item: by step bit, a result or why there is none."""
+
+Bodies = Mapping[str, Mapping[str, Any]]
+"""Results of an item that other steps read: by the step's name, its body as JSON's types."""
 
 Tell = Callable[[str, int, int], None]
 """Hears how far the fetching of a model has got: its name, bytes that are here, bytes in all (0: not known)."""
 
 
 class Runner(ABC):
-    """A loaded model that answers the steps in ``mask``.
+    """Something loaded that answers the steps in ``mask``.
 
-    ``reads`` is None for a model of pictures. For a model of text it is the bit of the step whose description it takes:
-    ``prepare`` then gets that text. ``want`` is the shorter side in pixels of the picture that ``prepare`` needs (0:
-    full size); it may get a larger one. ``batch`` is how many pictures ``run`` is best given at once; the pipeline
-    halves it when memory runs out.
+    ``want`` is the shorter side in pixels of the picture that ``prepare`` needs (0: full size; of a text it means
+    nothing); it may get a larger one. None: it looks at other steps' results alone. ``needs`` are the names of those
+    steps, set by the registry. ``batch`` is how many items ``run`` is best given at once; the pipeline halves it when
+    memory runs out.
     """
 
     mask: int
-    want: int
+    want: int | None
     batch: int
-    reads: int | None = None
+    needs: tuple[str, ...] = ()
 
     @abstractmethod
-    def prepare(self, source: Any) -> Any:
-        """From an upright RGB picture (or a text, see ``reads``) to what ``run`` takes, as small as can be: a window of
-        these waits in memory.
+    def prepare(self, view: Any, bodies: Bodies) -> Any:
+        """From what the medium gives (an upright RGB picture, a text; None where ``want`` is None) and the results of
+        ``needs`` to what ``run`` takes, as small as can be: a window of these waits in memory.
 
-        Called in reader threads, several at once. An exception is this picture's failure.
+        Called in reader threads, several at once, and on the main thread. An exception is this item's failure.
         """
 
     @abstractmethod
     def run(self, prepared: Sequence[Any], asked: Sequence[int]) -> Iterable[tuple[int, Answer]]:
-        """One forward pass over at most ``batch`` pictures; ``asked[i]`` is the mask of steps to answer for each.
+        """One forward pass over at most ``batch`` items; ``asked[i]`` is the mask of steps to answer for each.
 
-        Gives each picture's index with its answer, in any order and as soon as it is known; an answer holds exactly
-        the bits asked for. An exception fails the pictures that have no answer yet: the pipeline then finds the culprit
+        Gives each item's index with its answer, in any order and as soon as it is known; an answer holds exactly
+        the bits asked for. An exception fails the items that have no answer yet: the pipeline then finds the culprit
         by running them one by one, or makes the batch smaller when memory ran out. ``Unavailable`` and
         ``Misconfigured`` end the worker: the job waits, or fails, and the items go back. After ``drain`` those that
         were not begun may be left without an answer: they go back too.
@@ -80,8 +84,8 @@ class Encoder(ABC):
         raise ValueError("its vectors are of text: search it with words")
 
 
-class Family(ABC):
-    """One way to come by models, found in the registry by the model name of a request."""
+class StepProvider(ABC):
+    """Makes the kinds of steps in ``kinds``. Those of ingestd are found by the name of a request's model."""
 
     kinds: ClassVar[frozenset[str]]
 
@@ -106,10 +110,15 @@ class Family(ABC):
         """Versions, device and dtype: recorded with a resolved step, never part of its fingerprint."""
 
 
-def description_of(body: bytes) -> str:
-    """The text in a ``describe`` step's body."""
-    text: str = msgspec.json.decode(body, type=dict)["description"]
-    return text
+def description_in(bodies: Bodies) -> str:
+    """The description that a step of text works on: of the first step in ``bodies`` that has one.
+
+    Raises ``ItemError`` when there is none.
+    """
+    for body in bodies.values():
+        if isinstance(text := body.get("description"), str):
+            return text
+    raise ItemError("model", "there is no description to work on", stage="model")
 
 
 def flagged(result: StepResult) -> StepResult:

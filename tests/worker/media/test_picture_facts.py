@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from PIL.TiffImagePlugin import IFDRational
 
-from ingestd.worker.decode import open_picture
-from ingestd.worker.metadata import exif_facts, meta_body
+from ingestd.worker.media.picture import open_picture
+from ingestd.worker.media.picture_facts import exif_facts
 from tests import pictures
 
 
 def meta(data: bytes) -> dict[str, Any]:
     picture = open_picture(data)
     picture.load(None)
-    body: dict[str, Any] = json.loads(meta_body(picture))
+    body: dict[str, Any] = json.loads(msgspec.json.encode(picture.facts()))
     return body
 
 
