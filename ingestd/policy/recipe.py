@@ -10,7 +10,7 @@ import msgspec
 
 from ingestd.config import SinkSpec
 from ingestd.kinds.steps import COSTS, META, SHIPPED, cost_of
-from ingestd.policy.job_spec import JobSpec, Kinds, needs_of
+from ingestd.policy.job_spec import JobSpec, Kinds, bad_step, needs_of
 from ingestd.protocol.addresses import qdrant_url
 from ingestd.protocol.work import Step, StepRequest
 from ingestd.records import JobRow
@@ -40,7 +40,14 @@ def declared(steps: Iterable[Step], kinds: Kinds = SHIPPED) -> list[Step]:
 
 
 def passes_and_bits(spec: JobSpec, steps: list[Step], kinds: Kinds = SHIPPED) -> list[Step]:
-    """Give resolved steps their places, in the order of ``requests_of``."""
+    """Give resolved steps their places, in the order of ``requests_of``.
+
+    Raises ``Misconfigured`` for two that turned out to be the same: results are kept by fingerprint.
+    """
+    by_print: dict[str, str] = {}
+    for step in steps:
+        if (other := by_print.setdefault(step.fingerprint, step.name)) != step.name:
+            raise bad_step("they are the same model", f"the steps {other} and {step.name}", "Leave one of them out")
     passes = _passes(spec, kinds)
     return [msgspec.structs.replace(step, bit=bit, pass_=passes[step.name]) for bit, step in enumerate(steps)]
 
