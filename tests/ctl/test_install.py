@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,7 +81,10 @@ class Machine:
             capture_output=True,
             text=True,
             timeout=500,
-            env={"PATH": f"{folder}:{self.path}", "HOME": str(self.home), "SHELL": "/bin/zsh"} | env,
+            # What this machine tells pip (an index, a constraint) is not tested here.
+            env={"PATH": f"{folder}:{self.path}", "HOME": str(self.home), "SHELL": "/bin/zsh"}
+            | {"PIP_CONFIG_FILE": os.devnull}
+            | env,
         )
 
     @property
@@ -178,11 +182,34 @@ def test_man_finds_its_pages(machine: Machine, installed: subprocess.CompletedPr
 
 
 def test_torch_comes_first(machine: Machine, installed: subprocess.CompletedProcess[str]) -> None:
-    """Where it is not, pip is asked for it, exactly, before anything else."""
-    done = machine.make("install", "TORCH=torch==2.13.0")
+    """Where it is not, pip is asked for it, exactly, before anything else; where that fails, nothing is installed."""
+    prefix = machine.folder / "torch first"
+    site = prefix / "share" / "ingestd" / "venv" / "lib"
+    wheels = machine.folder / "torch-wheels"
+    wheels.mkdir()
+    given = (f"PREFIX={prefix}", f"PYTHON={machine.quick}", "TORCH=torch==2.13.0")
+    flags = f"PIP_FLAGS=--no-deps --no-index --find-links={wheels}"
+    done = machine.make("install", *given, flags)
     assert done.returncode != 0
     assert "taking PyTorch, once" in done.stdout
-    assert "No matching distribution found for torch==2.13.0" in done.stderr
+    assert not list(site.glob("python*/site-packages/ingest*"))
+    for version in ("2.12.0", "2.13.0"):
+        empty_wheel(wheels, "torch", version)
+    done = machine.make("install", *given, flags)
+    assert done.returncode == 0, done
+    assert [path.name for path in site.glob("python*/site-packages/torch-*")] == ["torch-2.13.0.dist-info"]
+    assert list(site.glob("python*/site-packages/ingestd-*"))
+
+
+def empty_wheel(folder: Path, name: str, version: str) -> None:
+    """A wheel that installs nothing but its name and version."""
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{about}/RECORD", "")
 
 
 def test_again_is_an_upgrade_in_place(machine: Machine, installed: subprocess.CompletedProcess[str]) -> None:
