@@ -22,7 +22,7 @@ from structlog.typing import FilteringBoundLogger
 
 from ingestd import __version__
 from ingestd.config import Settings
-from ingestd.control.headline import headline
+from ingestd.control.status_line import status_line
 from ingestd.control.transport.listener import Listener
 from ingestd.control.transport.server import Server
 from ingestd.control.verbs import Verbs
@@ -340,7 +340,7 @@ class _Conduct:
 
     async def _tell(self) -> None:
         while not self._stopping:
-            self._notifier.status(headline(self._supervisor))
+            self._notifier.status(status_line(self._supervisor))
             await anyio.sleep(STATUS_S)
 
     async def _pulse(self) -> None:

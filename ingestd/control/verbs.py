@@ -11,9 +11,9 @@ import psutil
 
 from ingestd import __version__
 from ingestd.config import Settings
+from ingestd.control.job_status import job_status
 from ingestd.control.search import find
 from ingestd.control.start import start
-from ingestd.control.status import job_status
 from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
 from ingestd.host.log_note import where
 from ingestd.ledger import items, jobs, report
