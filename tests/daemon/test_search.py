@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingestd.control.search import FUSION_K, fuse
+from ingestd.control.verbs.search import FUSION_K, fuse
 from ingestd.errors import EXIT_USAGE
 from ingestd.protocol.control import SearchHit
 from tests import tinymodels

@@ -7,12 +7,14 @@ import re
 import sqlite3
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import anyio
 import msgspec
 
 from ingestd.config import STEP_FIELDS, VECTOR_SINKS, JobSpec, SinkSpec, check_models, check_spec, parse_sinks
+from ingestd.control.full_disk import check_writable
+from ingestd.control.verb_context import VerbContext
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
 from ingestd.ledger import jobs
 from ingestd.policy import messages as w
@@ -22,9 +24,6 @@ from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes, shown
 from ingestd.records import JobRow, RootRef
 
-if TYPE_CHECKING:
-    from ingestd.control.verbs import Verbs
-
 SETTLE_S: Final = 3.0
 """Seconds that ``start`` waits for the models to be resolved, so that a plain mistake is told at once."""
 
@@ -32,7 +31,7 @@ MAX_NAME: Final = 200
 """Characters of a job's name: it stands in a line of ``status``."""
 
 
-async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
+async def handle(context: VerbContext, params: c.Start) -> c.StartReply:
     """See ``protocol.control.Start``. Raises ``IngestError`` with the way on for whatever cannot be done."""
     if bool(params.sources) == bool(params.list_file):
         raise IngestError(
@@ -44,17 +43,17 @@ async def start(verbs: Verbs, params: c.Start) -> c.StartReply:
             "it is empty, too long, or cannot be printed", operation="use", object="the --name",
             remedy=f"Give one of 1 to {MAX_NAME} printable characters", exit=EXIT_USAGE,
         )  # fmt: skip
-    verbs.check_writable("start", "a job")
+    check_writable(context.supervisor.ledger, "start", "a job")
     check_models(params.describe, params.embed, params.embed_text)
-    found = await _resolve_roots(verbs, params)
-    s = verbs.supervisor
+    found = await _resolve_roots(context, params)
+    s = context.supervisor
     root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in found]))
     pairs = zip(root_ids, found, strict=True)
     refs = list(dict.fromkeys(RootRef(ident, source.only) for ident, source in pairs))  # one named twice is one
-    async with verbs.starting:  # two requests for one new folder must not make two jobs of it
-        known = _known(verbs, params, refs)
-        outcome, job, notes = await (_again(verbs, params, known) if known else _new(verbs, params, refs, found))
-    return await _reply(verbs, outcome, job, notes)
+    async with context.starting:  # two requests for one new folder must not make two jobs of it
+        known = _known(context, params, refs)
+        outcome, job, notes = await (_again(context, params, known) if known else _new(context, params, refs, found))
+    return await _reply(context, outcome, job, notes)
 
 
 def _good_name(name: str) -> bool:
@@ -70,13 +69,13 @@ class Source(NamedTuple):
     only: bytes | None = None
 
 
-async def _resolve_roots(verbs: Verbs, params: c.Start) -> list[Source]:
+async def _resolve_roots(context: VerbContext, params: c.Start) -> list[Source]:
     """Canonical (path, device, file system) of each source, by a walker child: a dead mount must not block us."""
     if params.list_file:
-        _check_list(verbs.supervisor.places.state / "spool", params.list_file)
+        _check_list(context.supervisor.places.state / "spool", params.list_file)
         return [Source(b"/", 0, "")]
-    async with verbs.looking:
-        roots = await verbs.supervisor.sources.resolve([path_bytes(source) for source in params.sources])
+    async with context.resolving:
+        roots = await context.supervisor.sources.resolve([path_bytes(source) for source in params.sources])
     bad = next((root for root in roots if root.error), None)
     if bad is not None:
         raise IngestError(
@@ -105,9 +104,9 @@ def _check_list(spool: Path, name: str) -> None:
     )  # fmt: skip
 
 
-def _known(verbs: Verbs, params: c.Start, refs: list[RootRef]) -> JobRow | None:
+def _known(context: VerbContext, params: c.Start, refs: list[RootRef]) -> JobRow | None:
     """The job that this request means: by its name, else by its set of roots or its list."""
-    s = verbs.supervisor
+    s = context.supervisor
     living = [row for row in s.rows.values() if s.view.jobs[row.id].status != "stopped"]
     if params.name is not None:
         named = [row for row in living if row.name == params.name]
@@ -136,9 +135,9 @@ def _same_source(row: JobRow, params: c.Start, refs: list[RootRef]) -> bool:
     return row.spec.list_sha256 is None and set(row.roots) == set(refs)
 
 
-def _spec(verbs: Verbs, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[str]]:
+def _spec(context: VerbContext, params: c.Start) -> tuple[JobSpec, list[SinkSpec], list[str]]:
     """The request with the settings filled in; sinks; notes for the person."""
-    settings = verbs.settings
+    settings = context.settings
     spec = JobSpec(
         describe=params.describe or settings["describe"],
         embed=params.embed or settings["embed"],
@@ -189,11 +188,11 @@ Made = tuple[str, int, list[str]]
 """The outcome in a word, the job's id, notes for the person."""
 
 
-async def _new(verbs: Verbs, params: c.Start, refs: list[RootRef], found: list[Source]) -> Made:
-    s = verbs.supervisor
-    spec, sinks, notes = _spec(verbs, params)
+async def _new(context: VerbContext, params: c.Start, refs: list[RootRef], found: list[Source]) -> Made:
+    s = context.supervisor
+    spec, sinks, notes = _spec(context, params)
     ident, now = str(uuid.uuid4()), s.clocks.wall_ms()
-    name = params.name or _name_for(verbs, params, found)
+    name = params.name or _name_for(context, params, found)
 
     def change(db: sqlite3.Connection) -> JobRow:
         return jobs.add(
@@ -207,22 +206,22 @@ async def _new(verbs: Verbs, params: c.Start, refs: list[RootRef], found: list[S
     return "created", row.id, notes
 
 
-def _name_for(verbs: Verbs, params: c.Start, found: list[Source]) -> str:
+def _name_for(context: VerbContext, params: c.Start, found: list[Source]) -> str:
     """The last part of the first source's path, made unique; ``list-<sha8>`` for a list."""
     if params.list_sha256:
         base = f"list-{params.list_sha256[:8]}"
     else:
         text = (found[0].only or found[0].path).rstrip(b"/").rpartition(b"/")[2].decode("utf-8", "replace")
         base = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "job"
-    s = verbs.supervisor
+    s = context.supervisor
     taken = {row.name for row in s.rows.values() if s.view.jobs[row.id].status != "stopped"}
     names = [base, *(f"{base}-{number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 
 
-async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
+async def _again(context: VerbContext, params: c.Start, row: JobRow) -> Made:
     """A known job goes on: changed settings are stored, a new walk is owed, and it takes its turn."""
-    s = verbs.supervisor
+    s = context.supervisor
     old = row.spec
     for key in STEP_FIELDS:
         flag, asked = "--" + key.replace("_", "-"), getattr(params, key)
@@ -290,14 +289,14 @@ def _settled(job: JobView) -> bool:
     return job.status != "running" or (job.resolved and all(sink.state == "on" for sink in job.sinks.values()))
 
 
-async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.StartReply:
+async def _reply(context: VerbContext, outcome: str, job: int, notes: list[str]) -> c.StartReply:
     """Wait a moment for the models to be resolved; a job that failed at once is told as the error that it is."""
-    s = verbs.supervisor
+    s = context.supervisor
     with anyio.move_on_after(SETTLE_S):
         await s.until(lambda: job not in s.view.jobs or _settled(s.view.jobs[job]))
     view = s.view.jobs.get(job)
     if view is None or view.removing:
-        return c.StartReply(outcome, await verbs.status(job), notes)  # raises: somebody was quick
+        return c.StartReply(outcome, await context.jobbook.status(job), notes)  # raises: somebody was quick
     if outcome != "created":
         await s.keep_job_file(job)  # it may have been paused until now
     if view.status == "failed":
@@ -311,4 +310,4 @@ async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.St
     if view.status == "queued":
         running = next((other.name for other in s.view.jobs.values() if other.status == "running"), None)
         notes = [*notes, f"it waits its turn behind {running}"] if running else notes
-    return c.StartReply(outcome, await verbs.status(job), notes)
+    return c.StartReply(outcome, await context.jobbook.status(job), notes)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from ingestd.config import VECTOR_SINKS
+from ingestd.control.verb_context import VerbContext
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Unavailable
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes
 from ingestd.protocol.sink import Hit, Search
 from ingestd.protocol.work import Step
-
-if TYPE_CHECKING:
-    from ingestd.control.verbs import Verbs
 
 _NO_ID = 0
 """The sink desk numbers queries itself."""
@@ -40,7 +38,7 @@ def _vectors_of(facts: JobFacts, *, images: bool) -> tuple[Step, ...]:
     return tuple(step for step in steps if step.kind == "embed" or not images)
 
 
-async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
+async def handle(context: VerbContext, params: c.Search) -> c.SearchReply:
     """Ask every job with a store (or the one named); jobs with the same encoders are merged into one group."""
     image = path_bytes(params.like) if params.like is not None else None
     if (image is None) == (not params.text.strip()):
@@ -48,7 +46,7 @@ async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
             "give words, or an image with --like, and not both" if image else "it is empty", operation="search for",
             object="the query", remedy="Say what to look for", exit=EXIT_USAGE,
         )  # fmt: skip
-    chosen = [await verbs.one(params.job, "search")] if params.job else await verbs.facts()
+    chosen = [await context.jobbook.one(params.job, "search")] if params.job else await context.jobbook.facts()
     groups: dict[tuple[str, ...], tuple[tuple[Step, ...], list[Store]]] = {}
     for facts in chosen:
         sink = next((sink.name for sink in facts.row.sinks if sink.kind in VECTOR_SINKS), None)
@@ -65,11 +63,11 @@ async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
     replies = []
     for steps, stores in groups.values():
         try:
-            vectors = [await verbs.supervisor.search.encode(step, params.text, image) for step in steps]
+            vectors = [await context.supervisor.search.encode(step, params.text, image) for step in steps]
         except Unavailable as error:  # a model that is gone must not keep the other jobs from answering
             notes.append(f"{', '.join(facts.row.name for facts, _ in stores)}: {error.message}")
             continue
-        replies.append(await _group(verbs, stores, list(zip(steps, vectors, strict=True)), params, notes))
+        replies.append(await _group(context, stores, list(zip(steps, vectors, strict=True)), params, notes))
     if all(not group.jobs for group in replies):
         raise Unavailable(
             "; ".join(notes), operation="search", object=params.job or "the jobs",
@@ -79,7 +77,7 @@ async def find(verbs: Verbs, params: c.Search) -> c.SearchReply:
 
 
 async def _group(
-    verbs: Verbs, stores: list[Store], vectors: list[tuple[Step, bytes]], params: c.Search, notes: list[str]
+    context: VerbContext, stores: list[Store], vectors: list[tuple[Step, bytes]], params: c.Search, notes: list[str]
 ) -> c.SearchGroup:
     limit = max(1, min(params.n, MAX_HITS))
     fused = len(vectors) > 1
@@ -93,7 +91,7 @@ async def _group(
         try:
             answers = [
                 await _ask(
-                    verbs,
+                    context,
                     facts,
                     sink,
                     Search(_NO_ID, step.kind, vector, depth, folder, params.since, params.until),
@@ -114,8 +112,8 @@ async def _group(
     return c.SearchGroup(names, model, best[:limit], lag, "rank fusion" if fused else "cosine")
 
 
-async def _ask(verbs: Verbs, facts: JobFacts, sink: str, query: Search) -> list[Hit]:
-    answer = await verbs.supervisor.search.ask(facts.row.id, sink, query)
+async def _ask(context: VerbContext, facts: JobFacts, sink: str, query: Search) -> list[Hit]:
+    answer = await context.supervisor.search.ask(facts.row.id, sink, query)
     if answer.error:
         raise Unavailable(answer.error, operation="search", object=f"the sink {sink}", remedy="See ingestctl logs")
     return answer.hits
