@@ -22,10 +22,11 @@ from structlog.typing import FilteringBoundLogger
 
 from ingestd import __version__
 from ingestd.config import Settings
-from ingestd.control.headline import headline
+from ingestd.control import verb_table
+from ingestd.control.status_line import status_line
 from ingestd.control.transport.listener import Listener
 from ingestd.control.transport.server import Server
-from ingestd.control.verbs import Verbs
+from ingestd.control.verb_context import VerbContext
 from ingestd.errors import NO_RESTART, AlreadyRunning, IngestError, Misconfigured, Unavailable, daemon_exit
 from ingestd.host.clocks import SystemClocks
 from ingestd.host.disk import NETWORK_FS, file_system
@@ -280,13 +281,13 @@ class _Conduct:
         self, supervisor: Supervisor, load: Callable[[], Settings], socket: Path, log: Log, notifier: Notifier
     ) -> None:
         self._supervisor, self._load, self._socket, self._log, self._notifier = supervisor, load, socket, log, notifier
-        self._verbs = Verbs(supervisor, supervisor.settings, self._stop)
+        self._context = VerbContext(supervisor, self._stop)
         self._ready = self._stopping = False
 
     async def run(self) -> None:
         """Until ``_stop`` is through, or something fails."""
         logger, supervisor = self._log.logger, self._supervisor
-        server = Server(self._verbs.handlers(), {"subscribe": self._verbs.stream_subscribe}, logger)
+        server = Server(verb_table.handlers(self._context), verb_table.streams(self._context), logger)
         listener = Listener(self._socket, supervisor.settings["read_group"])
         async with anyio.create_task_group() as tasks:
             listener.open()
@@ -331,7 +332,7 @@ class _Conduct:
         except Misconfigured as error:
             self._log.logger.error("configuration not reloaded", why=error.sentence())
         else:
-            self._supervisor.settings = self._verbs.settings = settings
+            self._supervisor.settings = settings
             changed = [key for key in settings.values if settings[key] != before[key]]
             now, later = [k for k in changed if k not in AT_START], [k for k in changed if k in AT_START]
             self._log.logger.info("reloaded", changed=now, at_the_next_start=later)
@@ -340,7 +341,7 @@ class _Conduct:
 
     async def _tell(self) -> None:
         while not self._stopping:
-            self._notifier.status(headline(self._supervisor))
+            self._notifier.status(status_line(self._supervisor))
             await anyio.sleep(STATUS_S)
 
     async def _pulse(self) -> None:

@@ -50,7 +50,7 @@ def _print(document: object) -> None:
 
 def status() -> c.StatusReply:
     """Every job as the ledger has it; nothing runs."""
-    from ingestd.control.status import job_status
+    from ingestd.control.job_status import job_status
 
     places = paths.places()
     jobs = [job_status(facts, None, places.state) for facts in job_facts()]

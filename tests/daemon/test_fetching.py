@@ -70,7 +70,7 @@ def test_a_hub_that_has_no_such_model_is_said_at_once(served: hubkit.Hub, tmp_pa
     photos.mkdir()
     (photos / "1.jpg").write_bytes(photo(1, (96, 64)))
     env = {"HF_ENDPOINT": served.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
-    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}, env=env) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.verbs.start.SETTLE_S": 60}, env=env) as daemon:
         with pytest.raises(RpcError, match="has no model google/siglip2-base-patch16-225") as raised:
             daemon.call("start", 120, sources=[str(photos)], embed="google/siglip2-base-patch16-225", describe="none")
         assert f"Did you mean {ID}" in str(raised.value)

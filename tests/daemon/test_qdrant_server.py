@@ -79,7 +79,7 @@ def test_a_key_that_the_server_does_not_take(kit: QdrantKit, tmp_path: Path) -> 
     write_photos(folder, 3)
     asked = {"describe": "none", "embed": "builtin", "sinks": [f"qdrant:{kit.url}"], "name": "photos"}
     other = {"INGESTD_QDRANT_KEY": "another"}
-    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}, env=other) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.verbs.start.SETTLE_S": 60}, env=other) as daemon:
         with pytest.raises(RpcError, match="the server answers 401"):
             daemon.ingest(folder, wait=False, **asked)
         assert daemon.job()["status"] == "failed"

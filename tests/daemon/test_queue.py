@@ -16,7 +16,7 @@ def test_a_mistake_is_told_before_the_turn(tmp_path: Path) -> None:
     good one is resolved and waits."""
     write_photos(tmp_path / "long", 3)
     write_photos(tmp_path / "other", 1)
-    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.verbs.start.SETTLE_S": 60}) as daemon:
         daemon.call(
             "start", sources=[str(tmp_path / "long")], describe="none", embed="none", batch_size=1, cooldown="600"
         )  # fmt: skip

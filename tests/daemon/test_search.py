@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from ingestd.control.search import FUSION_K, fuse
+from ingestd.control.rank_fusion import FUSION_K
 from ingestd.errors import EXIT_USAGE
-from ingestd.protocol.control import SearchHit
 from tests import tinymodels
 from tests.daemonkit import Daemon, RpcError
 
@@ -99,14 +98,3 @@ def test_a_job_of_descriptions_alone_is_searched_with_words(daemon: Daemon, tmp_
     assert hits(daemon, text="espresso") == ["coffee.png"]
     with pytest.raises(RpcError, match="no job has a store"):
         daemon.call("search", like=str(PHOTOS / "coffee.png"))
-
-
-def test_fusion_is_by_rank() -> None:
-    """First in one list and absent from the other is less than second in both; the better copy of a hit is kept."""
-
-    def hit(name: str, score: float) -> SearchHit:
-        return SearchHit(score, f"/{name}", "", name, [f"/{name}"], 1, {"sha256": name})
-
-    best = fuse([[hit("a", 0.9), hit("b", 0.8)], [hit("c", 0.3), hit("b", 0.2)], []])
-    assert [found.id for found in best] == ["b", "a", "c"]
-    assert best[0].score == pytest.approx(2 / (FUSION_K + 2))

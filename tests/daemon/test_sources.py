@@ -237,7 +237,7 @@ def test_requests_that_cannot_be(shared: Daemon, params: dict[str, Any], words: 
 
 def test_a_model_that_cannot_be(tmp_path: Path) -> None:
     """The same, for what a child has to find out first: ``start`` waits a moment for it."""
-    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.verbs.start.SETTLE_S": 60}) as daemon:
         _refused(daemon, tmp_path / "photos", "no/such-model", describe="no/such-model", embed="none")
 
 

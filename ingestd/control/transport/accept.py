@@ -1,8 +1,8 @@
-"""Connections that have not asked anything yet: many may come at once, each costs little, and they are the first to go.
+"""Accepts connections, and holds each until its first request is there.
 
-No task, no stream and, while it is silent, no buffer belongs to one: a flood of them is accepted, and pushed out again
-by those behind it, within microseconds each, so that a client that does ask is heard at once. When more ask than can be
-answered, processes take turns (``fair_queue``).
+Such a connection has no task, no stream and, until its first byte, no buffer: accepting it and closing it again takes
+microseconds. In a flood of connections the oldest silent ones are closed first, so a client that sends a request is
+read at once. When there are more requests than slots, the processes take turns (``fair_queue``).
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from ingestd.protocol import rpc
 from ingestd.protocol.wire import LineReader
 
 SILENT_MAX: Final = 1024
-"""Connections without a byte that are kept. Under a flood of 10,000 a second, a client that was accepted has 100 ms for
-its first byte before the ones behind it push it out; with 64 it had 6, less than a busy machine's scheduler takes."""
+"""Silent connections to keep. In a flood of 10,000 a second, a client has 100 ms for its first byte before newer
+connections push it out; with 64 it had 6 ms, less than the scheduler of a busy machine takes."""
 
 SILENT_SHARE: Final = 4
-"""Of the descriptors that this process may have, at most this part goes to silent connections."""
+"""At most one in so many of the descriptors that this process may have goes to silent connections."""
 
 BEGUN_MAX: Final = rpc.MAX_CLIENTS
-"""Connections with the beginning of a line: each may hold 64 KiB of it."""
+"""Connections with a part of their first line: each may hold 64 KiB."""
 
 ACCEPT_AT_ONCE: Final = 128
-"""Connections accepted in one go: two or three milliseconds in which nothing else of the daemon runs."""
+"""Connections to accept in one go: it takes two or three milliseconds, in which nothing else of the daemon runs."""
 
 HEAR_BYTES: Final = 4096
-"""Bytes taken of one who has no slot yet: a whole request, as a rule, and of a thousand who wait not much together."""
+"""Bytes to read from a connection without a slot: mostly a whole request, and little for a thousand together."""
 
 ADMIT_AT_ONCE: Final = 8
-"""Slots given in one turn of the loop, so that those who have one get on."""
+"""Slots to give in one turn of the loop, so that clients with a slot are served in between."""
 
 ASKED_S: Final = 10.0
-"""Seconds that who has asked waits for a slot before it is told to come again."""
+"""Seconds that a connection with a request waits for a slot; then it is told to try again."""
 
 FULL_S: Final = 0.005
-"""Seconds until the slots are looked at again when all are taken: most requests take less."""
+"""Seconds between two tries to get a slot while all are taken: most requests take less."""
 
 ACCEPT_RETRY_S: Final = 0.5
 COMPLAIN_S: Final = 60.0
@@ -59,7 +59,8 @@ _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENO
 
 
 class Arrival(NamedTuple):
-    """A connection that has asked. ``ended``: nothing comes after ``lines``; ``reader`` holds what follows them."""
+    """A connection whose first request is there, in ``lines``. ``reader`` holds the bytes behind them, and ``ended``
+    says that no more will come. ``until``: when it has waited long enough for a slot, on the event loop's clock."""
 
     until: float
     sock: socket.socket
@@ -82,10 +83,10 @@ class _Newcomer:
 
 
 class Acceptor:
-    """Accepts, listens to beginnings, and hands over who has asked.
+    """Accepts connections, reads their first line, and hands them over.
 
-    ``known`` says who a peer is, ``admit`` gives a connection a slot or says that there is none, and ``refuse``
-    turns away one for whom there was none for too long.
+    ``known`` says who a peer is. ``admit`` gives a connection a slot, or returns false when there is none; ``refuse``
+    closes one that has waited too long for a slot.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Acceptor:
             self._listener.close()
 
     async def serve(self) -> None:
-        """Let in who asks, until cancelled."""
+        """Accept connections and hand them over, until cancelled."""
         some = False
         while True:
             if some:
@@ -141,12 +142,12 @@ class Acceptor:
             try:
                 self._turn(now)
                 some = self._let_in(now)
-            except Exception:  # a defect of ours: the listener stays open, and whoever is inside is served
+            except Exception:  # a defect of ours: the listener stays open, and clients with a slot are served
                 self._log.exception("the acceptor failed")
                 await anyio.sleep(ACCEPT_RETRY_S)
 
     def _let_in(self, now: float) -> bool:
-        """Slots for some of those who have asked; whether there may be more to be had at once."""
+        """Give slots to some of the waiting connections; whether to try again at once."""
         admitted = self._asked.take(self._admit, ADMIT_AT_ONCE)
         for arrival in self._asked.overdue(now, self._silent_max):
             self._refuse(arrival)
@@ -163,7 +164,7 @@ class Acceptor:
         return max(0.0, min(ends) - anyio.current_time()) if ends else None
 
     def _turn(self, now: float) -> None:
-        """Accept and hear what can be accepted and heard now."""
+        """Accept and read what is there now, and close the connections whose time is over."""
         if self._is_shut() and now >= self._closed_until and self._listener is not None:
             self._selector.register(self._listener, selectors.EVENT_READ)
         for key, _ in self._selector.select(0):
@@ -193,21 +194,21 @@ class Acceptor:
             sock.setblocking(False)
             try:
                 peer: Peer | None = self._known(sock)
-            except OSError:  # it is gone
+            except OSError:  # the client is gone
                 peer = None
             if peer is None or peer.rights is Rights.NONE:
                 sock.close()
                 continue
             newcomer = _Newcomer(sock, peer, now + rpc.FIRST_LINE_S)
             self._silent[sock.fileno()] = newcomer
-            self._hear(newcomer, now)  # most have asked by the time that they are accepted
+            self._hear(newcomer, now)  # most requests are there before their connection is accepted
             if sock.fileno() in self._silent or sock.fileno() in self._begun:
                 self._selector.register(sock, selectors.EVENT_READ, newcomer)
         while len(self._silent) > self._silent_max:
             self._drop(next(iter(self._silent.values())))
 
     def _scarce(self, error: OSError, now: float) -> None:
-        """No descriptor is free, say: the silent give theirs back; if nobody is, it passes when a client goes."""
+        """For want of descriptors or memory: half of the silent connections are closed, or accepting stops a moment."""
         if now - self._complained >= COMPLAIN_S:
             self._complained = now
             self._log.warning("a client could not be accepted", cause=error.strerror or str(error))
@@ -229,9 +230,9 @@ class Acceptor:
     # --------------------------------------------------------------------------------------------------------- hearing
 
     def _hear(self, newcomer: _Newcomer, now: float) -> None:
-        """Take what came of a newcomer: with a whole line it is one who has asked."""
+        """Read from a connection; with its first whole line it joins those that wait for a slot."""
         if newcomer.sock.fileno() < 0:
-            return  # pushed out in this very turn
+            return  # closed in this very turn
         try:
             data = newcomer.sock.recv(HEAR_BYTES)
         except BlockingIOError:

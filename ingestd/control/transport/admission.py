@@ -1,4 +1,4 @@
-"""Who has a slot, and who gives way when all are taken. Pure: a rule over what is known of each connection."""
+"""Which connection gets a slot, and which is closed for it when all are taken. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ READERS_MAX: Final = rpc.MAX_CLIENTS * 3 // 4
 """Slots that the reading group may take together: its members cannot keep the owner out."""
 
 LASTING: Final = frozenset({"wait", "subscribe"})
-"""Verbs that may last for ever; to end one harms nothing, so such a connection gives way."""
+"""Verbs that may last for ever. Ending one halfway harms nothing, so such a connection may be closed for another."""
 
 QUICK: Final = frozenset({"hello", "status", "config", "logs"})
-"""Verbs that are answered from what is at hand."""
+"""Verbs that are answered at once."""
 
 SLOW_MAX: Final = rpc.MAX_CLIENTS // 2
-"""Requests of the other verbs that may be under way at a time. They wait for children or for long queries, and are not
-cut off halfway: their slots are not to be had, and whoever asks ``status`` needs one."""
+"""Requests of all other verbs that may be under way at a time. They wait for children or long queries and are not ended
+halfway, so their slots cannot be taken: the rest stays free for ``status``."""
 
 READERS_SLOW_MAX: Final = SLOW_MAX // 2
-"""Of those, the reading group's together: a loop of its searches must not keep the owner from ``stop``."""
+"""How many of those the reading group may have: its searches must not keep the owner from ``stop``."""
 
 
 class Admitted(Protocol):
-    """What the rule looks at; see ``Connection``."""
+    """What is looked at of a connection; see ``Connection``."""
 
     number: int
     rights: Rights
@@ -36,7 +36,7 @@ class Admitted(Protocol):
 
 
 def may_go(slot: Admitted) -> bool:
-    """Whether ending this connection now leaves nothing half done."""
+    """Whether this connection can be closed now without leaving something half done."""
     return not slot.pending or slot.owed > 0 or slot.verb in LASTING
 
 
@@ -45,7 +45,7 @@ def _is_slow(verb: str | None) -> bool:
 
 
 def too_many(slots: Iterable[Admitted], verb: str, rights: Rights) -> bool:
-    """Whether another request of this verb, by one with these rights, would be one more than may be under way."""
+    """Whether one more request of this verb, by a client with these rights, is more than may be under way."""
     if not _is_slow(verb):
         return False
     slow = [slot.rights for slot in slots if _is_slow(slot.verb)]
@@ -53,17 +53,17 @@ def too_many(slots: Iterable[Admitted], verb: str, rights: Rights) -> bool:
 
 
 def is_full(slots: Collection[Admitted], newcomer: Rights) -> bool:
-    """Whether there is no free slot for a newcomer."""
+    """Whether no slot is free for a client with these rights."""
     if newcomer is Rights.READ and sum(slot.rights is Rights.READ for slot in slots) >= READERS_MAX:
         return True
     return len(slots) >= rpc.MAX_CLIENTS
 
 
 def gives_way(slots: Iterable[Admitted], hung_up: set[int], newcomer: Rights) -> int | None:
-    """The number of the connection that gives its slot to ``newcomer``, or None when no one can.
+    """The number of the connection to close for a client with the rights ``newcomer``, or None when none may be.
 
-    First who has hung up, then readers before the owner, who has nothing under way before who waits, looks on or does
-    not take its reply, and of those alike the oldest. A reader takes no slot from the owner.
+    First those in ``hung_up``; then the readers' before the owner's; then those without a request before those that
+    wait, subscribe or do not read their reply; then the oldest. A reader takes no slot from the owner.
     """
     candidates = [slot for slot in slots if may_go(slot) and (newcomer is Rights.ALL or slot.rights is Rights.READ)]
     if not candidates:

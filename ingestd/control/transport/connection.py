@@ -1,4 +1,4 @@
-"""One client's connection once it has asked something: bytes in and out, with the time that a reply may take."""
+"""The connection of one client with a slot: reads and writes bytes, within the time that a reply may take."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ READ_BYTES: Final = 64 * 1024
 
 
 class Gone(Exception):
-    """The other end is closed, or takes nothing: nobody to tell."""
+    """The client has closed the connection, or does not read its reply: it cannot be told anything."""
 
 
 @dataclass(slots=True)
 class Connection:
     """A connection with a slot.
 
-    ``pending``: something was asked that is not answered yet; ``verb``: what is carried out of that; ``owed``: bytes
-    of a reply that it does not take. ``number`` grows with age: the lowest came first.
+    ``pending``: a request is not answered yet; ``verb``: the one that is carried out now; ``owed``: bytes of a reply
+    that the client has not read. The lowest ``number`` is the oldest connection.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Connection:
     owed: int = 0
 
     async def receive(self) -> bytes:
-        """What came, or nothing at the end of the stream. Raises ``Gone``."""
+        """The next bytes; none at the end of the stream. Raises ``Gone``."""
         while True:
             try:
                 return self.sock.recv(READ_BYTES)
@@ -51,9 +51,9 @@ class Connection:
                 raise Gone from error
 
     async def send(self, data: bytes) -> None:
-        """All of ``data``. Raises ``Gone`` when it is not taken within ``REPLY_S``.
+        """Send all of ``data``. Raises ``Gone`` when the client does not read it within ``REPLY_S``.
 
-        What does not go out at once is counted in ``owed`` until it has.
+        What the socket does not take at once is counted in ``owed`` until it does.
         """
         left = memoryview(data)
         try:
@@ -70,11 +70,11 @@ class Connection:
         await anyio.lowlevel.checkpoint()  # a client that pipelines its requests must not keep the loop from the others
 
     def refuse(self, data: bytes) -> None:
-        """Say ``data``, if it can be said at once, and close."""
+        """Send as much of ``data`` as the socket takes at once, and close."""
         try:
             self._push(memoryview(data))
         except OSError:
-            pass  # it went by itself
+            pass  # the client has gone by itself
         self.sock.close()
 
     def _push(self, data: memoryview) -> int:
@@ -85,17 +85,17 @@ class Connection:
 
 
 class Hangups:
-    """Which connections' other ends are closed, not only half: one system call for all of them."""
+    """Finds the connections whose clients have closed both directions, with one system call for all of them."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._by_descriptor: dict[int, Connection] = {}
 
     def add(self, connection: Connection) -> None:
-        """Watch from now on; until ``remove``, which comes before its socket is closed."""
+        """Watch this connection, until ``remove``. That must come before its socket is closed."""
         descriptor = connection.sock.fileno()
         self._by_descriptor[descriptor] = connection
-        self._poll.register(descriptor, 0)  # a hang-up is told without being asked for
+        self._poll.register(descriptor, 0)  # poll reports a hang-up whatever it is asked for
 
     def remove(self, connection: Connection) -> None:
         descriptor = connection.sock.fileno()
@@ -103,5 +103,5 @@ class Hangups:
         self._poll.unregister(descriptor)
 
     def now(self) -> set[int]:
-        """The numbers of the connections that nobody reads any more."""
+        """The numbers of the connections whose clients have hung up."""
         return {self._by_descriptor[descriptor].number for descriptor, _ in self._poll.poll(0)}

@@ -1,6 +1,7 @@
-"""Whose turn it is among those who have asked: each process has its own queue, and the processes take turns.
+"""A queue for each process, and the processes take turns (round robin).
 
-In one queue for all, a script that asks thousands of times would make everybody else wait until it is through. Pure.
+With one queue for all, a script that sends thousands of requests would make every other client wait for all of them.
+Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Waiting(Protocol):
-    """What is queued: ``pid`` of the process that asks, ``until`` when it has waited long enough."""
+    """What is queued: the ``pid`` of the client, and the time ``until`` which it waits."""
 
     @property
     def pid(self) -> int: ...
@@ -23,7 +24,7 @@ W = TypeVar("W", bound=Waiting)
 
 
 class FairQueue(Generic[W]):
-    """Queues by process; the one whose turn is next comes first."""
+    """The queues by process. The first process is the next to have its turn."""
 
     def __init__(self) -> None:
         self._queues: dict[int, deque[W]] = {}
@@ -33,14 +34,14 @@ class FairQueue(Generic[W]):
         return self._count
 
     def add(self, one: W) -> None:
-        """Behind the others of its process; a process that had nothing queued comes behind the other processes."""
+        """Queue ``one`` behind the others of its process; a new process comes behind the other processes."""
         self._queues.setdefault(one.pid, deque()).append(one)
         self._count += 1
 
     def take(self, accept: Callable[[W], bool], limit: int) -> int:
-        """Offer the first of each process in turn to ``accept``; whom it takes is no longer queued.
+        """Offer the first of each process in turn to ``accept``; what it accepts leaves the queue.
 
-        Ends when ``limit`` were taken or nobody's first is accepted; returns how many were taken.
+        Ends when ``limit`` were accepted, or when no process's first is; returns how many were.
         """
         taken = 0
         refused: set[int] = set()
@@ -55,7 +56,7 @@ class FairQueue(Generic[W]):
         return taken
 
     def overdue(self, now: float, most: int) -> list[W]:
-        """Take out who has waited too long, and, beyond ``most``, the oldest of the process with the longest queue."""
+        """Take out what has waited too long, and what is beyond ``most``: the oldest of the longest queues."""
         out = []
         for pid in list(self._queues):
             while pid in self._queues and self._queues[pid][0].until <= now:
@@ -65,7 +66,7 @@ class FairQueue(Generic[W]):
         return out
 
     def clear(self) -> list[W]:
-        """Take out everybody."""
+        """Take out everything."""
         return [self._pop(pid) for pid in list(self._queues) for _ in range(len(self._queues[pid]))]
 
     def _pop(self, pid: int) -> W:

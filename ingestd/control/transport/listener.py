@@ -1,10 +1,10 @@
-"""Where the control socket lies, and who can reach it there.
+"""Makes the control socket, in a folder where only the right users can reach it.
 
-The folder is this user's alone until everything in it is right, so no moment is open to others and the process-wide
-umask, which the ledger's thread shares, is left alone. Everything is done relative to the folder's descriptor: a folder
-that is put in its place meanwhile is noticed, not used. A lock on a file beside the socket says that a daemon lives
-here; the kernel frees it when the daemon ends, however it ends. It is a file of this user alone: whoever can open a
-file can lock it, so a lock on the folder itself would let a reader keep the next daemon from starting.
+The folder belongs to this user alone until everything in it is set up, so others can never come in between. The umask
+is not changed: it holds for the whole process, and the ledger's thread needs it. Every step uses the folder's
+descriptor, so a folder that somebody puts in its place is noticed and not used. A lock on a file beside the socket says
+that a daemon runs; the kernel releases it when the daemon ends, however it ends. Only this user can open that file:
+a lock on the folder itself could be taken by a reader, which would keep the next daemon from starting.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ingestd.control.transport.peer import user_name
 from ingestd.errors import AlreadyRunning, Misconfigured
 
 QUEUE: Final = 256
-"""Connections that the kernel holds before they are accepted. Whoever comes stands behind all of them, for some 0.1 ms
-each, so a script that makes thousands is kept waiting in ``connect`` rather than everybody behind it; a client that
-connects without waiting is refused when the queue is full, so it is not short either."""
+"""Connections that the kernel holds until they are accepted. A new client waits behind all of them, about 0.1 ms for
+each: a short queue makes a script with thousands of connections wait in ``connect``, and not everybody behind it. Too
+short a queue would refuse clients that connect without waiting."""
 
 _HOME: Final = "or set INGESTD_HOME to a folder elsewhere"
 
@@ -40,7 +40,7 @@ class Listener:
         self.sock: socket.socket | None = None
 
     def open(self) -> None:
-        """Bind and listen, and have ``sock``; a place that was lost to somebody else is taken anew.
+        """Bind, listen and set ``sock``. It may be called again, when the socket is no longer in its place.
 
         Raises ``Misconfigured`` for a place that is not safe, or that the reading group cannot reach, and
         ``AlreadyRunning`` where another daemon listens.
@@ -55,11 +55,11 @@ class Listener:
             raise
 
     def in_place(self) -> bool:
-        """Whether a client that looks for the socket still finds this one: a logout removes the runtime folder."""
+        """Whether clients still find this socket at its path: a logout removes the runtime folder."""
         return self._ours is not None and _identity(self.path) == self._ours
 
     def close(self) -> None:
-        """Remove the socket, if it is still this one, end listening, and let the folder go."""
+        """Stop listening, remove the socket if it is still this one, and release the lock."""
         if self.in_place():
             os.unlink(self.path)
         if self.sock is not None:
@@ -80,7 +80,7 @@ class Listener:
         return f"{self.path.name}.lock"
 
     def _lock(self) -> None:
-        while not self._holds():  # one that ends takes its lock's file away: what was locked then is nobody's lock
+        while not self._holds():  # a daemon that ends removes the file, and a lock on it then holds nothing
             if self._held >= 0:
                 os.close(self._held)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -99,7 +99,7 @@ class Listener:
                 ) from error
 
     def _holds(self) -> bool:
-        """Whether the file that was locked is the one that the next daemon will look at."""
+        """Whether the locked file is still the one that another daemon would try to lock."""
         if self._held < 0:
             return False
         info = os.fstat(self._held)
@@ -129,7 +129,7 @@ class Listener:
         return sock
 
     def _let_read(self, name: str, here: int, readers: int) -> None:
-        """Socket and folder for the group too; the socket first, for nobody can enter the folder yet."""
+        """Open socket and folder to the group. The socket comes first, while nobody can enter the folder yet."""
         _check_reachable(self.path.parent, self.group, readers)
         try:
             os.chown(name, -1, readers, dir_fd=here)
@@ -160,7 +160,7 @@ def check_place(path: Path, group: str = "") -> None:
 
 
 def _cannot_give(group: str, readers: int) -> Misconfigured:
-    """Why a file of ours cannot be given to the group, and what to do."""
+    """The error for a socket that cannot be given to the group."""
     if readers in (os.getegid(), *os.getgroups()):
         message = "the service manager forbids to give files to a group (chown)"
         remedy = "Add SystemCallFilter=@chown under [Service] (systemctl edit), restart it; or leave read_group out"
@@ -175,7 +175,7 @@ def _setting(group: str) -> str:
 
 
 def _group_id(group: str) -> int | None:
-    """Raises ``Misconfigured`` for a name that is no group's."""
+    """The group's number; None for no group. Raises ``Misconfigured`` when there is no such group."""
     if not group:
         return None
     try:
@@ -192,7 +192,10 @@ def _cannot(message: str, path: Path, remedy: str) -> Misconfigured:
 
 
 def _safe_folder(folder: Path) -> int:
-    """A descriptor of the socket's folder, made if it is absent. Raises ``Misconfigured`` where others could meddle."""
+    """A descriptor of the socket's folder, which is made if it is not there.
+
+    Raises ``Misconfigured`` when other users could change what is in it.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_above(folder)
@@ -216,11 +219,11 @@ def _unsafe(message: str, folder: Path, remedy: str) -> Misconfigured:
 
 
 def _check_above(folder: Path) -> None:
-    """Raises ``Misconfigured`` when somebody could put another folder, and a socket of his own, in ``folder``'s place.
+    """Raises ``Misconfigured`` when another user could put a folder, with a socket of theirs, in ``folder``'s place.
 
-    That may be whoever owns a folder above it or a symbolic link on the way, and everybody where all may write and the
-    sticky bit does not keep entries to their owners. What belongs to the owner of ``/`` is trusted as root's is: in a
-    container root may have another number.
+    The owner of a folder above it, or of a symbolic link on the way, could do that; so could everybody where a folder
+    above it may be written by all and has no sticky bit. The owner of ``/`` is trusted like root, who may have another
+    number in a container.
     """
     trusted = {0, os.getuid(), os.stat("/").st_uid}
     for above in dict.fromkeys([*folder.parents, *Path(os.path.realpath(folder)).parents]):
@@ -241,7 +244,7 @@ def _check_above(folder: Path) -> None:
 
 
 def _check_reachable(folder: Path, group: str, readers: int) -> None:
-    """Raises ``Misconfigured`` for a folder above ``folder`` that members of the group certainly cannot pass."""
+    """Raises ``Misconfigured`` when members of the group certainly cannot pass a folder above ``folder``."""
     for above in dict.fromkeys([*folder.parents, *Path(os.path.realpath(folder)).parents]):
         info = above.stat()
         # Of a folder of another group nobody can tell here: its members may be in both, or have a list of their own.
@@ -255,7 +258,7 @@ def _check_reachable(folder: Path, group: str, readers: int) -> None:
 
 
 def _clear(path: Path, folder: int) -> None:
-    """Remove a stale socket: the place's lock is held, so no daemon answers on it. Anything else is not ours."""
+    """Remove a socket that a daemon left behind: the lock is held, so none uses it. Raises when it is no socket."""
     try:
         info = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

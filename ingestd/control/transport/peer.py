@@ -1,8 +1,8 @@
-"""Who is at the other end of a connection, as the kernel says, and what they may ask.
+"""Which user is at the other end of a connection, by the kernel's word, and what that user may ask.
 
-The daemon's own user and root may ask everything; members of the reading group, where one is configured, may look;
-nobody else is answered. What a reader sees is what the jobs' owner chose to show: paths, descriptions, failures. What
-changes anything, names where keys lie, or makes the daemon open a file of the reader's choice is the owner's.
+The daemon's own user and root may ask everything. Members of the reading group, where one is configured, may look at
+jobs: paths, descriptions, failures. Nobody else is answered. Only the owner may ask what changes something, what tells
+where keys lie, and what makes the daemon open a file of the client's choice.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ingestd.errors import EXIT_USAGE, IngestError
 from ingestd.protocol import control as c
 
 READ_VERBS: Final = frozenset({"hello", "status", "wait", "summary", "failed", "show", "search", "subscribe"})
-"""Verbs that only tell: a reader may ask them, and to end one halfway harms nothing."""
+"""Verbs that change nothing: a reader may ask them, and ending one halfway harms nothing."""
 
 OWNER_VERBS: Final = frozenset(
     {"start", "pause", "resume", "stop", "retry", "remove", "config", "logs", "shutdown"}
 )  # fmt: skip
-"""The others. ``config`` and ``logs`` change nothing, but tell of the owner's files rather than of the jobs."""
+"""The others. ``config`` and ``logs`` change nothing, but show the owner's files, not the jobs."""
 
 _SO_PEERGROUPS: Final = 59
 """Linux 4.13, asm-generic/socket.h: the supplementary groups of the process that connected, an array of ``gid_t``."""
@@ -36,7 +36,7 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 _XUCRED: Final = struct.Struct("=IIh2x16I")
 _UCRED: Final = struct.Struct("=iII")
 _GROUPS_BYTES: Final = 1024
-"""The most that ``getsockopt`` gives in Python: 256 groups. Who has more is looked up by name."""
+"""The most that Python's ``getsockopt`` returns: 256 groups. A user with more is looked up by name."""
 
 
 class Rights(Enum):
@@ -48,9 +48,9 @@ class Rights(Enum):
 
 
 def rights(uid: int, groups: Callable[[], frozenset[int]], owner: int, readers: int | None) -> Rights:
-    """What user ``uid`` may ask of a daemon of ``owner`` whose reading group is ``readers``; pure.
+    """What user ``uid`` may ask of a daemon that belongs to ``owner``, with the reading group ``readers``. Pure.
 
-    ``groups`` is called only where it matters: most peers are the owner.
+    ``groups`` is called only when it is needed: most peers are the owner.
     """
     if uid in (owner, 0):
         return Rights.ALL
@@ -60,20 +60,20 @@ def rights(uid: int, groups: Callable[[], frozenset[int]], owner: int, readers: 
 
 
 class Peer(NamedTuple):
-    """The process at the other end. ``pid`` is 0 where the kernel does not tell."""
+    """The process at the other end. ``pid`` is 0 where the kernel does not say."""
 
     pid: int
     rights: Rights
 
 
 def peer_of(sock: socket.socket, readers: int | None) -> Peer:
-    """Who connected, as the kernel noted it then. Raises ``OSError`` when it is gone and the kernel cannot tell."""
+    """Who connected, as the kernel noted it at ``connect``. Raises ``OSError`` when the client is already gone."""
     pid, uid, gid = _credentials(sock)
     return Peer(pid, rights(uid, lambda: _groups(sock, uid, gid), os.getuid(), readers))
 
 
 def refusal(verb: str, params: c.Params, granted: Rights) -> IngestError | None:
-    """Why a peer with these rights may not ask this, or None."""
+    """The error for a request that a peer with these rights may not make; None when it may."""
     if granted is Rights.ALL:
         return None
     if verb not in READ_VERBS:
@@ -119,7 +119,7 @@ def _groups(sock: socket.socket, uid: int, gid: int) -> frozenset[int]:
 
 
 def _groups_by_name(uid: int, gid: int) -> frozenset[int]:
-    """Groups as the system's files say; a process may have fewer or more, so this comes second."""
+    """The user's groups by the system's files. The process may have others: the kernel is asked first."""
     try:
         return frozenset(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
     except (KeyError, OSError):

@@ -1,7 +1,7 @@
-"""The socket server: bytes to requests to replies. Errors become replies here and nowhere else.
+"""The server of the control socket: decodes requests, calls their handlers, and turns errors into replies.
 
-The daemon never dies of what a client sends: a malformed line gets a framed error, a slow client only costs its own
-connection, and who asks nothing gives way to who does (``accept``, ``admission``).
+Nothing that a client sends ends the daemon. A malformed line is answered with an error; a slow client loses only its
+own connection; an idle connection is closed when a client with a request needs its slot (``accept``, ``admission``).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ Handler = Callable[[Any], Awaitable[c.Reply]]
 Streamer = Callable[[Any, Callable[[dict[str, Any]], Awaitable[None]]], Awaitable[None]]
 
 OWED_MAX: Final = 32 * 1024 * 1024
-"""Bytes of replies that clients together may leave untaken: 64 that ask for much and read nothing would otherwise hold
-hundreds of megabytes for half a minute. One reply alone may be larger."""
+"""Bytes of replies that all clients together may leave unread: without a limit, 64 clients that ask for much and read
+nothing would hold hundreds of megabytes for half a minute. A single reply may be larger."""
 
 LOOK_S: Final = 1.0
-"""Seconds until a client is missed that went away while it waited."""
+"""Seconds between two looks for clients that hung up while they wait or subscribe."""
 
 SWITCH_S: Final = 0.0002
-"""Seconds that one thread of the daemon computes while another waits for its turn."""
+"""Seconds that one thread of the daemon may hold the interpreter's lock while another waits for it."""
 
 LISTENER_S: Final = 2.0
-"""Seconds between looks at the socket's place. A logout takes the runtime folder away, the next login brings it."""
+"""Seconds between two checks that the socket is in its place. A logout removes the runtime folder, a login makes it."""
 
 
 class Server:
@@ -56,7 +56,7 @@ class Server:
         self._next = 0
 
     async def serve(self, listener: Listener) -> None:
-        """Answer who connects to ``listener``, which is open, until cancelled. Its socket is closed then."""
+        """Answer the clients of ``listener``, which must be open, until cancelled. Its socket is closed then."""
         # The ledger's threads take the interpreter's lock anew for each of a query's steps. With the default of 5 ms
         # a loop that is kept busy would make a query of one millisecond take a hundred.
         sys.setswitchinterval(SWITCH_S)
@@ -76,7 +76,7 @@ class Server:
                 acceptor.close()
 
     async def _keep(self, listener: Listener, acceptor: Acceptor) -> None:
-        """Put the socket back where clients look for it now, whenever it is gone from there."""
+        """Whenever the socket is gone from its place, make it again where clients look for it now."""
         told = False
         while True:
             await anyio.sleep(LISTENER_S)
@@ -87,7 +87,7 @@ class Server:
             try:
                 listener.open()
             except IngestError as error:
-                listener.path = before  # the next session's folder may be the better place again
+                listener.path = before  # after the next login that may be the better place again
                 if not told:
                     self._log.warning("the control socket is gone, and cannot be put back yet", why=error.sentence())
                 told = True
@@ -97,7 +97,7 @@ class Server:
                 told = False
 
     async def _miss(self) -> None:
-        """End the connections of those who wait or look on and have hung up: nothing else would tell."""
+        """Close connections that wait or subscribe and whose clients have hung up: no read or write would show it."""
         while True:
             await self._busy.wait()
             self._busy = anyio.Event()
@@ -114,13 +114,13 @@ class Server:
         connection.refuse(msgspec.json.encode(_failed(None, _busy())) + b"\n")
 
     def _admit(self, arrival: Arrival, tasks: TaskGroup) -> bool:
-        """Give a connection a slot, at another's cost if need be; false when there is none to be had."""
+        """Give a connection a slot, and close another one for it if need be; false when there is no slot."""
         if admission.is_full(self._slots.values(), arrival.peer.rights):
             number = admission.gives_way(self._slots.values(), self._hangups.now(), arrival.peer.rights)
             if number is None:
                 return False
             self._slots[number].scope.cancel()
-            self._leave(self._slots[number])  # its slot is free now: the next to come must not choose it again
+            self._leave(self._slots[number])  # its slot is free now: the next connection must not take it again
         self._next += 1
         connection = Connection(self._next, arrival.sock, arrival.peer.rights, arrival.reader)
         self._slots[connection.number] = connection
@@ -137,7 +137,7 @@ class Server:
             try:
                 await self._talk(connection, arrival)
             except Gone:
-                pass  # nobody to tell
+                pass  # there is nobody to tell
             except Exception:  # a defect of ours costs this connection, never the daemon
                 self._log.exception("a connection failed")
             finally:
@@ -172,7 +172,7 @@ class Server:
                 await self._send(connection, reply)
         elif refusal is not None:
             await self._send(connection, refusal)
-        await anyio.lowlevel.checkpoint()  # blank lines and requests without an answer cost a turn as well
+        await anyio.lowlevel.checkpoint()  # also after blank lines and requests without an answer
 
     # --------------------------------------------------------------------------------------------------------- requests
 
@@ -259,7 +259,7 @@ def _parse(line: bytes) -> tuple[rpc.Request | None, dict[str, Any]]:
 
 
 def _short(error: Exception) -> str:
-    """An error's words; they may hold what was sent, which the sender knows."""
+    """The error's text, cut to a length. It may hold what the client sent, and goes to that client alone."""
     text = str(error)
     return text if len(text) <= 500 else text[:500] + "…"
 

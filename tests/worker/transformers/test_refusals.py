@@ -230,7 +230,7 @@ def test_a_job_with_such_a_model_is_refused_before_any_item_is_claimed(tiny: Tin
     shutil.copytree(tiny("clip"), tmp_path / "model")
     pickled(tmp_path / "model")
     write_photos(tmp_path / "photos", 3)
-    with HastyDaemon(tmp_path / "home", {"ingestd.control.start.SETTLE_S": 60}) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.control.verbs.start.SETTLE_S": 60}) as daemon:
         with pytest.raises(RpcError, match="its weights are pickled"):
             daemon.ingest(tmp_path / "photos", describe="none", embed=str(tmp_path / "model"))
         assert daemon.query("SELECT count(*) FROM item WHERE attempts > 0") == [(0,)]

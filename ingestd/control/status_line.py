@@ -1,30 +1,36 @@
-"""The daemon's work in one line, for ``systemctl status``: what it is at, or why it is at nothing."""
+"""One line on what the daemon does now, or why it does nothing. The service manager shows it (``systemctl status``)."""
 
 from __future__ import annotations
 
-from ingestd.control.status import phase_of
+from typing import Final
+
+from ingestd.control.job_status import phase_of
 from ingestd.policy.state import JobView
 from ingestd.supervisor.loop import Supervisor
 
-ACTIVE = ("running", "waiting", "queued")
+WITH_WORK: Final = ("running", "waiting", "queued")
+"""Statuses of a job that has work left; the line shows the job whose status comes first here."""
 
 
-def headline(supervisor: Supervisor) -> str:
-    """``holidays: 1,234 of 20,000, 3.1/s, working``; of several active jobs the one that works, and their number."""
+def status_line(supervisor: Supervisor) -> str:
+    """The line, as in ``holidays: 1,234 of 20,000, 3.1/s, working``.
+
+    Of several jobs with work left the running one is shown, and the others are counted.
+    """
     if supervisor.ledger.trouble:
         return f"waiting: {supervisor.ledger.trouble}"
     jobs = list(supervisor.view.jobs.values())
-    active = sorted((job for job in jobs if job.status in ACTIVE), key=lambda job: ACTIVE.index(job.status))
+    active = sorted((job for job in jobs if job.status in WITH_WORK), key=lambda job: WITH_WORK.index(job.status))
     if not active:
         paused = sum(job.status == "paused" for job in jobs)
         rest = [f"{len(jobs):,} {'job' if len(jobs) == 1 else 'jobs'}"] if jobs else ["no job yet"]
         rest += [f"{paused:,} paused"] if paused else []
         return f"idle: {', '.join(rest)}"
     others = f" (and {len(active) - 1:,} more)" if len(active) > 1 else ""
-    return _of(active[0], supervisor) + others
+    return _job_line(active[0], supervisor) + others
 
 
-def _of(job: JobView, supervisor: Supervisor) -> str:
+def _job_line(job: JobView, supervisor: Supervisor) -> str:
     tally = job.tally
     parts = [f"{tally.done + tally.failed:,} of {tally.found:,}"] if tally.found else []
     if tally.failed:

@@ -1,4 +1,4 @@
-"""A job in words and numbers: what the ledger holds, and what is happening now where a supervisor is at hand."""
+"""A job's status as clients see it: what the ledger holds of it and, while the daemon runs, what is happening now."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ingestd.supervisor.loop import Supervisor
 
 
 def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobStatus:
-    """Everything that ``status`` shows of one job; ``state`` is the state folder.
+    """Everything that ``status`` shows of one job.
 
-    Without ``live``, nothing is running by definition.
+    ``live`` is None where no daemon runs: then no work is under way. ``state`` is the state folder.
     """
     row, tally = facts.row, facts.tally
     view = live.view.jobs.get(row.id) if live else None
@@ -81,7 +81,7 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
 
 
 class _Stage(NamedTuple):
-    """The pass that a job is in and the items that it has left there; ``words`` name it where there are several."""
+    """The pass that a job is in and the items left in it. ``words`` name the pass; empty where there is only one."""
 
     pass_: int
     left: int
@@ -107,7 +107,7 @@ def _disk(job: int, live: Supervisor | None) -> c.DiskEstimate | None:
 
 
 def phase_of(view: JobView, live: Supervisor) -> str:
-    """What happens now, in two words; the status itself where nothing does."""
+    """What the job does now, in a few words, as in ``loading models``; its status where it does nothing."""
     workers = live.view.workers_of(view.id)
     if view.status == "waiting" and view.lagging and view.retry_at is None:
         return _delivering(view)
@@ -126,7 +126,7 @@ def phase_of(view: JobView, live: Supervisor) -> str:
 
 
 def _delivering(view: JobView) -> str:
-    """Sinks are behind: they are being written, or one of them says why it cannot be."""
+    """For a job whose sinks are behind: ``delivering``, or the trouble of the first sink that has any."""
     trouble = next((sink for sink in view.sinks.values() if sink.message and not sink.dropped), None)
     return f"waiting for the sink {trouble.name}: {trouble.message}" if trouble else "delivering"
 

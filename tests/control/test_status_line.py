@@ -1,4 +1,4 @@
-"""The line in ``systemctl status``: what a person wants to know first, whatever the daemon is at."""
+"""The daemon's line in ``systemctl status``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from ingestd.control.headline import headline
+from ingestd.control.status_line import status_line
 from ingestd.policy.pace import Pace
 from ingestd.policy.state import JobView, View, WorkerView
 from ingestd.records import Tally
@@ -31,7 +31,7 @@ def line(*jobs: JobView, rate: float = 0, trouble: str = "") -> str:
         (first, *_) = [one for one in jobs if one.status == "running"]
         view.workers[1] = WorkerView(1, first.id, 0, False, state="ready")
     known = SimpleNamespace(view=view, paces={one.id: pace for one in jobs}, ledger=SimpleNamespace(trouble=trouble))
-    return headline(cast(Supervisor, known))
+    return status_line(cast(Supervisor, known))
 
 
 BUSY = EMPTY._replace(pending=18_766, done=1_230, failed=4)
@@ -57,13 +57,13 @@ BUSY = EMPTY._replace(pending=18_766, done=1_230, failed=4)
         ),
     ],
 )
-def test_headlines(told: str, expected: str) -> None:
-    """The job that works first, its numbers, its phase; else why nothing does."""
+def test_the_line(told: str, expected: str) -> None:
+    """It shows the running job with its numbers and phase; else it says why nothing runs."""
     assert told == expected
 
 
 def test_a_wait_says_its_reason() -> None:
-    """The reason in the words of ``status``."""
+    """A waiting job's reason is shown as ``status`` shows it."""
     waiting = job("nas", "waiting", BUSY, retry_at=5.0)
     waiting.reason = "source offline: /nas"
     assert line(waiting) == "nas: 1,234 of 20,000, 4 failed, waiting: source offline: /nas"

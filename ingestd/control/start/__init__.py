@@ -1,0 +1,1 @@
+"""The steps of the verb ``start``: resolve the sources, find the job that they are, make it or let it go on."""
