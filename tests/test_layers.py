@@ -23,7 +23,7 @@ WORDS = {
     "ingestd.ledger",
 }
 POLICY = {"ingestd.config", "ingestd.records"}
-CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.child")
+CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.catalogue", "ingestd.child")
 HEAVY = {"torch", "numpy", "PIL", "qdrant_edge", "qdrant_client", "transformers", "safetensors"}
 
 

@@ -46,6 +46,11 @@ class Setting(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def flag(self) -> str:
+        """How it is given on the command line."""
+        return flag_of(self.name)
+
 
 class StepKind(msgspec.Struct, frozen=True):
     """One kind of step.

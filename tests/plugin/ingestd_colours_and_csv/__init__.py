@@ -1,0 +1,14 @@
+"""What this package declares to ingestd. Only a child of the daemon's ever imports it."""
+
+from __future__ import annotations
+
+from ingestd.kinds.steps import Setting, StepKind
+
+COLOURS = StepKind(
+    "colours",
+    "the main colours of each picture (default: none)",
+    takes="switch",
+    metavar="on|none",
+    settings=(Setting("most_colours", "int", "how many colours of a picture are kept (default: 5)", "N", 1, 16),),
+    module="ingestd_colours_and_csv.colours",
+)
