@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ingestd.control.verbs import Verbs
 
 _NO_ID = 0
-"""The sink desk numbers queries itself."""
+"""``supervisor.sinks`` numbers queries itself."""
 
 MAX_HITS: Final = 1000
 

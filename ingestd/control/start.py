@@ -258,8 +258,8 @@ async def _again(verbs: Verbs, params: c.Start, row: JobRow) -> Made:
     await s.keep_job_file(row.id)
     await s.know(row.id)
     # Of the two only one is a move of what the job is by then: a pause or its end may have come in between.
-    s.post(w.Asked(row.id, "resume", params.actor))
-    s.post(w.Asked(row.id, "more", params.actor))
+    s.post(w.MoveRequested(row.id, "resume", params.actor))
+    s.post(w.MoveRequested(row.id, "more", params.actor))
     outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
     await s.settled()
     return outcome, row.id, _change_notes(old, spec)

@@ -165,12 +165,12 @@ def _workers(job: int, live: Supervisor | None) -> list[c.WorkerStatus]:
         return []
     return [
         c.WorkerStatus(
-            live.crew.pid_of(w.id) or 0,
-            live.crew.batch_of(w.id),
+            live.workers.pid_of(w.id) or 0,
+            live.workers.batch_of(w.id),
             w.state,
             w.given,
             len(w.window),
-            live.crew.lock_of(w.id),
+            live.workers.lock_of(w.id),
         )
         for w in live.view.workers_of(job)
     ]

@@ -174,7 +174,7 @@ class Verbs:
         chosen = await self.several(params.job, params.all, operation)
         before = {f.row.id: self._status_of(f) for f in chosen}
         for facts in chosen:
-            s.post(w.Asked(facts.row.id, event, params.actor))
+            s.post(w.MoveRequested(facts.row.id, event, params.actor))
         with anyio.CancelScope(shield=True):
             await s.settled()
 
@@ -296,7 +296,7 @@ class Verbs:
             after = following
         s.post(w.Tallied(job, tally))
         if retried:
-            s.post(w.Asked(job, "more", ""))
+            s.post(w.MoveRequested(job, "more", ""))
         await s.settled()
         return c.RetryReply(await self.status(job), retried)
 

@@ -19,7 +19,7 @@ STALL_S: Final = 3600.0
 """Seconds without any sign of progress after which the machine may sleep although something still seems to work. Longer
 than the slowest batch of descriptions on a small processor, and than a process may load (``plan.LOAD_S``)."""
 
-_SIGNS: Final = (w.Resolved, w.WorkerReady, w.ItemBegan, w.ItemHashed, w.Looked, w.ItemOutcome, w.Stored,
+_SIGNS: Final = (w.Resolved, w.WorkerReady, w.ItemBegan, w.ItemHashed, w.ContentKnown, w.ItemOutcome, w.Stored,
                  w.SinkDelivered)  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
                 found.removing = True
         case w.JobForgotten(job_id):
             view.jobs.pop(job_id, None)
-        case w.Asked(job_id, job_event, actor):
+        case w.MoveRequested(job_id, job_event, actor):
             if found := view.jobs.get(job_id):
                 commands += _asked(found, job_event, actor)
         case w.Closing():
@@ -78,7 +78,7 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
                 flight.state = "begun"
         case w.ItemHashed():
             commands += _hashed(view, event)
-        case w.Looked():
+        case w.ContentKnown():
             commands += _looked(view, event, now)
         case w.ItemOutcome(worker_id, outcome):
             if flight := view.flight(worker_id, outcome.item):
@@ -202,7 +202,7 @@ def _check(view: View, worker: int, flight: Flight, sha256: bytes) -> w.Command:
     return w.Send(worker, Verdict(flight.item, "hold"))
 
 
-def _looked(view: View, event: w.Looked, now: float) -> list[w.Command]:
+def _looked(view: View, event: w.ContentKnown, now: float) -> list[w.Command]:
     flight = view.flight(event.worker, event.item)
     if flight is None or flight.state != "checking" or flight.sha256 is None:
         return []
@@ -306,7 +306,7 @@ def _worker_gone(view: View, event: w.WorkerGone, now: float) -> list[w.Command]
     lost = ended and not told
     mine = tuple(pair for pair in view.buffer if pair[0] == worker.id)
     view.buffer = [pair for pair in view.buffer if pair[0] != worker.id]
-    commands: list[w.Command] = [w.Store(job.id, mine, ())] if mine else []
+    commands: list[w.Command] = [w.StoreOutcomes(job.id, mine, ())] if mine else []
     commands.append(w.GiveBack(worker.id, job.id, lost, worker.began, event.kind or "crash", event.cause, worker.given))
     del view.workers[worker.id]
     # Its last outcomes are on their way to the ledger. Its hashes are free when they have come there: a copy that asked

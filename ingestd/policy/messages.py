@@ -39,7 +39,7 @@ class JobForgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class MoveRequested:
     """A person moves a job: pause, resume, stop, or more work for it."""
 
     job: int
@@ -141,7 +141,7 @@ class ItemHashed:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ContentKnown:
     """What the ledger knows of a hash."""
 
     worker: int
@@ -207,9 +207,9 @@ class SinkWanted:
 
 
 Event = (
-    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | Fetched | ProbeFailed | DiskShort
-    | SourceLost | Tallied | WalkEnded | WorkerReady | WorkerRefused | ItemBegan | ItemHashed | Looked | ItemOutcome
-    | Stored | WorkerGone | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
+    Tick | JobKnown | JobRemoving | JobForgotten | MoveRequested | Closing | Resolved | Fetched | ProbeFailed
+    | DiskShort | SourceLost | Tallied | WalkEnded | WorkerReady | WorkerRefused | ItemBegan | ItemHashed
+    | ContentKnown | ItemOutcome | Stored | WorkerGone | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
 )  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------------- commands
@@ -224,7 +224,7 @@ class SetStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class StartProbe:
     job: int
 
 
@@ -234,7 +234,7 @@ class EndProbe:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class StartWalk:
     job: int
 
 
@@ -287,7 +287,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class StoreOutcomes:
     """One transaction: these outcomes, then these claims."""
 
     job: int
@@ -340,16 +340,16 @@ class Awake:
 
 Command = (
     SetStatus
-    | Probe
+    | StartProbe
     | EndProbe
-    | Walk
+    | StartWalk
     | AskSources
     | EndWalk
     | Spawn
     | Send
     | Kill
     | Lookup
-    | Store
+    | StoreOutcomes
     | GiveBack
     | StartSink
     | WakeSink

@@ -136,11 +136,11 @@ def _compute(view: View, job: JobView, now: float) -> list[w.Command]:
         if job.probing:
             return []
         job.probing, job.probing_since = True, now
-        return [w.Probe(job.id)]
+        return [w.StartProbe(job.id)]
     commands: list[w.Command] = []
     if job.rescan and not job.walking and job.walk_not_before <= now:
         job.walking, job.asked = True, now
-        commands.append(w.Walk(job.id))
+        commands.append(w.StartWalk(job.id))
     for worker in view.workers_of(job.id):
         commands += _finish_batch(job, worker, now)
     commands += _spawn(view, job, now)
@@ -167,7 +167,7 @@ def _probe_early(view: View, job: JobView, now: float) -> list[w.Command]:
     if any(other.probing for other in view.jobs.values()):
         return []
     job.probing, job.probing_since = True, now
-    return [w.Probe(job.id)]
+    return [w.StartProbe(job.id)]
 
 
 def _loading(view: View, job: JobView) -> list[float]:
@@ -326,7 +326,9 @@ def _commits(view: View, now: float) -> list[w.Command]:
     jobs = {view.workers[worker].job for worker, _ in pairs} | {view.workers[claim.worker].job for claim in claims}
     for job_id in sorted(jobs):
         outcomes = tuple(pair for pair in pairs if view.workers[pair[0]].job == job_id)
-        commands.append(w.Store(job_id, outcomes, tuple(c for c in claims if view.workers[c.worker].job == job_id)))
+        commands.append(
+            w.StoreOutcomes(job_id, outcomes, tuple(c for c in claims if view.workers[c.worker].job == job_id))
+        )
     return commands
 
 

@@ -37,12 +37,12 @@ from ingestd.protocol import work
 from ingestd.protocol.control import RemoveReply
 from ingestd.records import Committed, JobRow, Recipe, StepRow, Tally
 from ingestd.supervisor.children import Child, Children, Ending
-from ingestd.supervisor.power import PowerDesk
-from ingestd.supervisor.search import SearchDesk
-from ingestd.supervisor.sinks import SinkDesk
-from ingestd.supervisor.sources import SourceDesk
-from ingestd.supervisor.walks import WalkDesk
-from ingestd.supervisor.workers import Crew
+from ingestd.supervisor.power import Power
+from ingestd.supervisor.search import Queries
+from ingestd.supervisor.sinks import Sinks
+from ingestd.supervisor.sources import Sources
+from ingestd.supervisor.walks import Walks
+from ingestd.supervisor.workers import Workers
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ class Supervisor:
         """A job was removed from the ledger."""
         for kept in (self.rows, self.steps, self.recipes, self.paces, self.estimates, self.recent):
             kept.pop(job_id, None)
-        self.crew.read_scope.forget(job_id)
+        self.workers.read_scope.forget(job_id)
         self.post(w.JobForgotten(job_id))
 
     # ------------------------------------------------------------------------------------------------------- the loop
@@ -148,12 +148,12 @@ class Supervisor:
         self.children = Children(
             tasks, self._child_started, self._child_line, self._child_abandoned, self.settings["lockdown"]
         )
-        self.crew = Crew(self, tasks)
-        self.walks = WalkDesk(self)
-        self.sinks = SinkDesk(self)
-        self.search = SearchDesk(self)
-        self.sources = SourceDesk(self, tasks)
-        self.power = PowerDesk(self.log, self.settings["awake"])
+        self.workers = Workers(self, tasks)
+        self.walks = Walks(self)
+        self.sinks = Sinks(self)
+        self.search = Queries(self)
+        self.sources = Sources(self, tasks)
+        self.power = Power(self.log, self.settings["awake"])
         tasks.start_soon(self.search.keep)
         tasks.start_soon(self.power.keep)
         self.serving.set()
@@ -241,29 +241,29 @@ class Supervisor:
         match command:
             case w.SetStatus():
                 self._set_status(command)
-            case w.Probe(job):
+            case w.StartProbe(job):
                 self._probe(job)
             case w.EndProbe(job):
                 if probe := self.probes.get(job):
                     probe.kill()
-            case w.Walk(job):
+            case w.StartWalk(job):
                 self.walks.start(job)
             case w.AskSources(job):
                 self.sources.ask(job)
             case w.EndWalk(job, at_once):
                 self.walks.end(job, at_once=at_once)
             case w.Spawn(worker, job, alone):
-                self.crew.spawn(worker, job, alone=alone)
+                self.workers.spawn(worker, job, alone=alone)
             case w.Send(worker, message):
-                self.crew.tell(worker, message)
+                self.workers.tell(worker, message)
             case w.Kill(worker, reason):
-                self.crew.kill(worker, reason)
+                self.workers.kill(worker, reason)
             case w.Lookup():
-                self.crew.lookup(command)
-            case w.Store():
-                self.crew.store(command)
+                self.workers.lookup(command)
+            case w.StoreOutcomes():
+                self.workers.store(command)
             case w.GiveBack():
-                self.crew.give_back(command)
+                self.workers.give_back(command)
             case w.StartSink(job, sink):
                 self.sinks.start(job, sink)
             case w.WakeSink(job, sink, seq):

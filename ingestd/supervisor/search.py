@@ -28,7 +28,7 @@ STORE_S: Final = 10.0
 
 
 @dataclass(slots=True)
-class Encoder:
+class EncoderProcess:
     """One encoder process, by its step's fingerprint."""
 
     child: Child
@@ -38,12 +38,12 @@ class Encoder:
     ending: Ending | None = None
 
 
-class SearchDesk:
+class Queries:
     """Encodes queries and asks stores."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self.encoders: dict[str, Encoder] = {}
+        self.encoders: dict[str, EncoderProcess] = {}
         self._next = 0
 
     async def ask(self, job: int, sink: str, query: Search) -> Hits:
@@ -84,7 +84,7 @@ class SearchDesk:
             why, operation="encode", object="the query", remedy="Try again; ingestctl logs shows what the model said"
         )
 
-    def _start(self, step: work.Step) -> Encoder:
+    def _start(self, step: work.Step) -> EncoderProcess:
         s = self._supervisor
         fingerprint = step.fingerprint
 
@@ -100,11 +100,11 @@ class SearchDesk:
             s.post(w.Tick())
 
         child = s.children.start("worker", f"encoder {step.spec.get('model', '')}", said, ended)
-        encoder = self.encoders[fingerprint] = Encoder(child, s.clocks.steady())
+        encoder = self.encoders[fingerprint] = EncoderProcess(child, s.clocks.steady())
         child.send(work.EncodeSetup(step, s.machine()))
         return encoder
 
-    def _drop(self, fingerprint: str, encoder: Encoder) -> None:
+    def _drop(self, fingerprint: str, encoder: EncoderProcess) -> None:
         if self.encoders.get(fingerprint) is encoder:
             del self.encoders[fingerprint]
 

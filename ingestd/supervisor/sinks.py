@@ -36,7 +36,7 @@ class Link:
     answers: dict[int, Hits | None] = field(default_factory=dict)
 
 
-class SinkDesk:
+class Sinks:
     """Starts, tells and hears sink children."""
 
     def __init__(self, supervisor: Supervisor) -> None:

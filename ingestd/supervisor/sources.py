@@ -45,7 +45,7 @@ def may_be_away(outcome: Outcome) -> bool:
     return any(failure.kind == "unreadable" and failure.detail in _AWAY for failure in outcome.failures)
 
 
-class SourceDesk:
+class Sources:
     """Asks for roots; holds back failures of files until it is known that their source is there.
 
     Without this, a disk that is pulled out at work would turn every photo on it into a failed one.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Walk:
+class WalkProcess:
     """One walk: its row, its process, and its report once it has come.
 
     It does not pay what the job owes if we ``interrupted`` it, or if the job was asked for again meanwhile (``stale``):
@@ -33,18 +33,18 @@ class Walk:
     stale: bool = False
 
 
-class WalkDesk:
+class Walks:
     """Starts, hears and ends walkers."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self.walks: dict[int, Walk] = {}
+        self.walks: dict[int, WalkProcess] = {}
 
     def start(self, job: int) -> None:
         """Begin a walk; its end comes as ``WalkEnded``."""
         s = self._supervisor
         now, refs = s.clocks.wall_ms(), s.rows[job].roots
-        walk = self.walks[job] = Walk(0)
+        walk = self.walks[job] = WalkProcess(0)
 
         def change(db: sqlite3.Connection) -> tuple[int, list[RootSpec]]:
             return scans.begin(db, job, now), jobs.roots(db, refs)
@@ -83,7 +83,7 @@ class WalkDesk:
         elif walk.child is not None:
             walk.child.send(Finish())
 
-    def _said(self, job: int, walk: Walk, said: Any) -> None:
+    def _said(self, job: int, walk: WalkProcess, said: Any) -> None:
         s = self._supervisor
         if isinstance(said, ScanEnd):
             walk.report = said
@@ -101,7 +101,7 @@ class WalkDesk:
 
             s.then(s.ledger.write(change), applied)
 
-    def _ended(self, job: int, walk: Walk, ending: Ending) -> None:
+    def _ended(self, job: int, walk: WalkProcess, ending: Ending) -> None:
         s = self._supervisor
         report, now = walk.report, s.clocks.wall_ms()
         traces = walk.child.traces if walk.child else {"job": s.rows[job].name}

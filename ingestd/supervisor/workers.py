@@ -46,7 +46,7 @@ class WorkerHandle:
         return self.child.traces if self.child else {"batch": self.batch}
 
 
-class Crew:
+class Workers:
     """Holds the processes behind the view's workers."""
 
     def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:
@@ -169,13 +169,13 @@ class Crew:
         return handle.batch or 0 if handle else 0
 
     def lookup(self, command: w.Lookup) -> None:
-        """Ask what the ledger knows of a hash; the answer comes as ``Looked``."""
+        """Ask what the ledger knows of a hash; the answer comes as ``ContentKnown``."""
         job = self._supervisor.view.workers[command.worker].job
         recipe = self._supervisor.recipes[job]
         future = self._supervisor.ledger.read(lambda db: items.known_content(db, job, recipe, command.sha256))
-        self._supervisor.then(future, lambda known: w.Looked(command.worker, command.item, known))
+        self._supervisor.then(future, lambda known: w.ContentKnown(command.worker, command.item, known))
 
-    def store(self, command: w.Store) -> None:
+    def store(self, command: w.StoreOutcomes) -> None:
         """Commit outcomes and claim what follows them, in one transaction; the answer comes as ``Stored``."""
         job, recipe, now = command.job, self._supervisor.recipes[command.job], self._supervisor.clocks.wall_ms()
         by_worker: dict[int, list[work.Outcome]] = defaultdict(list)

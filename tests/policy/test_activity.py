@@ -105,9 +105,12 @@ def test_a_pause_lets_go_when_the_model_is_through() -> None:
     decide(v, w.Tick(), 0.0)
     decide(v, w.Tick(), AFTER_S)
     assert v.awake
-    assert decide(v, w.Asked(1, "pause", "me"), 5.0) == [w.SetStatus(1, "paused", "", "me"), w.Send(worker.id, Drain())]
+    assert decide(v, w.MoveRequested(1, "pause", "me"), 5.0) == [
+        w.SetStatus(1, "paused", "", "me"),
+        w.Send(worker.id, Drain()),
+    ]
     assert decide(v, w.WorkerGone(worker.id, True, "", ""), 6.0)[-1] == w.Awake(False)
-    decide(v, w.Asked(1, "resume", "me"), 7.0)
+    decide(v, w.MoveRequested(1, "resume", "me"), 7.0)
     assert decide(v, w.Tick(), 7.0 + AFTER_S) == [w.Awake(True)]
 
 
@@ -149,7 +152,7 @@ def test_a_long_cooldown_is_no_standstill() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        w.Tick(), w.Asked(1, "resume", "me"), w.Tallied(1, tally(), gone=7), w.SinkTrouble(1, "a", "away"),
+        w.Tick(), w.MoveRequested(1, "resume", "me"), w.Tallied(1, tally(), gone=7), w.SinkTrouble(1, "a", "away"),
         w.Fetched(1, "clip", 5, 9), w.WalkEnded(9, False, "", tally()),
     ],
     ids=lambda event: type(event).__name__,

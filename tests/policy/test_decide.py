@@ -46,7 +46,7 @@ def test_the_next_job_begins_when_one_ends() -> None:
     """In the same decision: nobody waits for the next event or the next minute."""
     v = view(job(1), job(2, "queued", resolved=False))
     assert decide(v, w.Tick(), 0.0) == [
-        w.SetStatus(1, "completed", "", ""), w.Probe(2), w.SetStatus(2, "running", "", "")
+        w.SetStatus(1, "completed", "", ""), w.StartProbe(2), w.SetStatus(2, "running", "", "")
     ]  # fmt: skip
 
 
@@ -54,15 +54,15 @@ def test_the_models_of_a_queued_job_are_looked_for_before_its_turn() -> None:
     """One probe at a time beside the job that computes; a mistake fails the job at once, a trouble makes it wait, and
     a pause ends the probe."""
     v = view(job(1, tally=tally(pending=5)), job(2, "queued", resolved=False), job(3, "queued", resolved=False))
-    assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn", "Probe"]
+    assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn", "StartProbe"]
     assert v.jobs[2].probing
     assert decide(v, w.Tick(), 1.0) == []
     assert decide(v, w.ProbeFailed(2, "misconfigured", "no such model"), 1.0) == [
-        w.SetStatus(2, "failed", "no such model", ""), w.Probe(3)
+        w.SetStatus(2, "failed", "no such model", ""), w.StartProbe(3)
     ]  # fmt: skip
-    assert decide(v, w.Asked(3, "pause", "me"), 2.0) == [w.SetStatus(3, "paused", "", "me"), w.EndProbe(3)]
+    assert decide(v, w.MoveRequested(3, "pause", "me"), 2.0) == [w.SetStatus(3, "paused", "", "me"), w.EndProbe(3)]
     decide(v, w.ProbeFailed(3, "ended", ""), 2.0)
-    assert decide(v, w.Asked(3, "resume", "me"), 3.0) == [w.SetStatus(3, "queued", "", "me"), w.Probe(3)]
+    assert decide(v, w.MoveRequested(3, "resume", "me"), 3.0) == [w.SetStatus(3, "queued", "", "me"), w.StartProbe(3)]
     decide(v, w.ProbeFailed(3, "unavailable", "no hub"), 4.0)
     assert (v.jobs[3].status, v.jobs[3].reason) == ("waiting", "no hub")
     assert v.jobs[1].status == "running"
@@ -72,7 +72,7 @@ def test_a_job_waits_for_the_workers_of_the_one_before() -> None:
     """Paused is not over: two jobs never compute beside each other."""
     v, worker = working(3)
     v.jobs[2] = job(2, "queued", tally=tally(pending=5))
-    assert decide(v, w.Asked(1, "pause", "me"), 0.0) == [w.SetStatus(1, "paused", "", "me"), w.Send(1, Drain())]
+    assert decide(v, w.MoveRequested(1, "pause", "me"), 0.0) == [w.SetStatus(1, "paused", "", "me"), w.Send(1, Drain())]
     assert decide(v, w.Tick(), 1.0) == []
     commands = decide(v, w.WorkerGone(worker.id, True, "", ""), 2.0)
     assert kinds(commands) == ["GiveBack", "SetStatus", "Spawn"]
@@ -119,9 +119,10 @@ def test_a_sink_that_was_taken_away_ends() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        w.JobRemoving(9), w.Asked(9, "pause", ""), w.Resolved(9), w.ProbeFailed(9, "crash", ""), w.Tallied(9, tally()),
-        w.WalkEnded(9, True, "", tally()), w.WorkerReady(9, 1), w.ItemBegan(9, 1), w.ItemHashed(9, 1, SHA, STAT),
-        w.Looked(9, 1, KnownContent(0, 0)), w.ItemOutcome(9, outcome(1)), w.Stored(9, {9: []}, {9: []}, tally()),
+        w.JobRemoving(9), w.MoveRequested(9, "pause", ""), w.Resolved(9), w.ProbeFailed(9, "crash", ""),
+        w.Tallied(9, tally()), w.WalkEnded(9, True, "", tally()), w.WorkerReady(9, 1),
+        w.ItemBegan(9, 1), w.ItemHashed(9, 1, SHA, STAT),
+        w.ContentKnown(9, 1, KnownContent(0, 0)), w.ItemOutcome(9, outcome(1)), w.Stored(9, {9: []}, {9: []}, tally()),
         w.WorkerGone(9, False, "", ""), w.SinkDelivered(9, "a", 1), w.SinkTrouble(9, "a", ""), w.DiskShort(9, ""),
         w.SinkGone(9, "a", True, "", ""), w.SinkWanted(9, "a"), w.JobForgotten(9),
     ],
@@ -142,11 +143,11 @@ def test_copies_in_flight_run_once() -> None:
     assert decide(v, w.ItemHashed(1, 1, SHA, STAT), 0.0) == [w.Lookup(1, 1, SHA)]
     for item in (2, 3):
         assert decide(v, w.ItemHashed(1, item, SHA, STAT), 0.0) == [w.Send(1, Verdict(item, "hold"))]
-    assert decide(v, w.Looked(1, 1, KnownContent(0, 0)), 0.0) == [w.Send(1, Verdict(1, "go", 1))]
+    assert decide(v, w.ContentKnown(1, 1, KnownContent(0, 0)), 0.0) == [w.Send(1, Verdict(1, "go", 1))]
     decide(v, w.ItemOutcome(1, outcome(1)), 0.0)
     commands = decide(v, w.Stored(1, {1: [Committed(1, "done")]}, {}, tally(pending=5)), 0.0)
     assert w.Lookup(1, 2, SHA) in commands
-    commands = decide(v, w.Looked(1, 2, KnownContent(1, 0)), 0.0)
+    commands = decide(v, w.ContentKnown(1, 2, KnownContent(1, 0)), 0.0)
     assert commands[:2] == [w.Send(1, Verdict(2, "drop")), w.Send(1, Verdict(3, "drop"))]
     assert all(flight.state == "settled" for flight in worker.window.values())
 
@@ -157,13 +158,13 @@ def test_a_copy_of_a_dead_workers_content_waits_for_its_last_commit() -> None:
     other = v.workers[2] = WorkerView(2, 1, 1, alone=False, state="ready", window={9: Flight(9, 1)}, given=1)
     v.next_worker = 3
     decide(v, w.ItemHashed(1, 1, SHA, STAT), 0.0)
-    decide(v, w.Looked(1, 1, KnownContent(0, 0)), 0.0)
+    decide(v, w.ContentKnown(1, 1, KnownContent(0, 0)), 0.0)
     decide(v, w.ItemHashed(2, 9, SHA, STAT), 0.0)
     assert other.window[9].state == "held"
     v.workers[1].window[1].state = "settled"
     v.buffer.append((1, outcome(1)))
     commands = decide(v, w.WorkerGone(1, False, "", "SIGSEGV"), 0.0)
-    assert kinds(commands)[:2] == ["Store", "GiveBack"]
+    assert kinds(commands)[:2] == ["StoreOutcomes", "GiveBack"]
     assert not any(isinstance(command, w.Lookup) for command in commands)
     assert decide(v, w.Tallied(1, v.jobs[1].tally, 1), 0.0)[0] == w.Lookup(2, 9, SHA)
 
@@ -181,7 +182,7 @@ def test_a_window_is_filled_and_never_over_full() -> None:
     """The claim asks for what the window has room for, within the batch."""
     v, worker = working(0)
     (store,) = decide(v, w.Tick(), 0.0)
-    assert store == w.Store(1, (), (w.Claim(1, WINDOW, False),))
+    assert store == w.StoreOutcomes(1, (), (w.Claim(1, WINDOW, False),))
     assert decide(v, w.Tick(), 0.0) == [], "not asked twice"
     claims = [Claimed(Work(item, b"/x", STAT, 1), False) for item in range(WINDOW)]
     sent = decide(v, w.Stored(1, {}, {1: claims}, tally(pending=68, running=32)), 0.0)
@@ -189,7 +190,9 @@ def test_a_window_is_filled_and_never_over_full() -> None:
     worker.given = 99
     for item in range(GROUP_MAX):
         commands = decide(v, w.ItemOutcome(1, outcome(item)), 1.0)
-    assert commands == [w.Store(1, tuple((1, outcome(item)) for item in range(GROUP_MAX)), (w.Claim(1, 1, False),))]
+    assert commands == [
+        w.StoreOutcomes(1, tuple((1, outcome(item)) for item in range(GROUP_MAX)), (w.Claim(1, 1, False),))
+    ]
 
 
 def test_an_outcome_waits_for_company_but_not_for_long() -> None:
@@ -197,7 +200,7 @@ def test_an_outcome_waits_for_company_but_not_for_long() -> None:
     v, _ = working(20)
     assert decide(v, w.ItemOutcome(1, outcome(1)), 5.0) == []
     assert next_wake(v, 5.0) == pytest.approx(GROUP_S, abs=0.01)
-    assert kinds(decide(v, w.Tick(), 5.0 + GROUP_S)) == ["Store"]
+    assert kinds(decide(v, w.Tick(), 5.0 + GROUP_S)) == ["StoreOutcomes"]
 
 
 def test_claims_of_a_pause_are_not_worked_on() -> None:
@@ -205,7 +208,7 @@ def test_claims_of_a_pause_are_not_worked_on() -> None:
     v, worker = working(0)
     decide(v, w.Tick(), 0.0)
     assert worker.claiming
-    decide(v, w.Asked(1, "pause", ""), 0.0)
+    decide(v, w.MoveRequested(1, "pause", ""), 0.0)
     claims = [Claimed(Work(5, b"/x", STAT, 1), False)]
     assert decide(v, w.Stored(1, {}, {1: claims}, tally(running=1)), 0.0) == []
     (back,) = decide(v, w.WorkerGone(1, True, "", ""), 0.0)
@@ -236,7 +239,7 @@ def test_a_worker_that_does_not_drain_is_ended(closing: bool, seconds: float) ->
     """After a pause in a minute, at a shutdown sooner; once."""
     v, _ = working(3)
     v.closing = closing
-    decide(v, w.Asked(1, "pause", ""), 0.0)
+    decide(v, w.MoveRequested(1, "pause", ""), 0.0)
     assert decide(v, w.Tick(), seconds) == []
     assert kinds(decide(v, w.Tick(), seconds + 0.01)) == ["Kill"]
     assert decide(v, w.Tick(), seconds + 5) == []

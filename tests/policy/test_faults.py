@@ -109,16 +109,16 @@ def test_waits_grow_to_a_limit() -> None:
 def test_a_walk_that_was_ended_is_made_again_at_once() -> None:
     """A pause is no failure of the walk."""
     v = view(job(rescan=True, walking=True))
-    assert kinds(decide(v, w.Asked(1, "pause", ""), 0.0)) == ["SetStatus", "EndWalk"]
-    decide(v, w.Asked(1, "resume", ""), 0.0)
-    assert decide(v, w.WalkEnded(1, False, "", tally()), 0.0) == [w.Walk(1)]
+    assert kinds(decide(v, w.MoveRequested(1, "pause", ""), 0.0)) == ["SetStatus", "EndWalk"]
+    decide(v, w.MoveRequested(1, "resume", ""), 0.0)
+    assert decide(v, w.WalkEnded(1, False, "", tally()), 0.0) == [w.StartWalk(1)]
 
 
 def test_a_start_during_a_walk_makes_another() -> None:
     """The first goes to its end; what was asked meanwhile is looked for by the second."""
     v = view(job(rescan=True, walking=True))
     decide(v, w.JobKnown(job(rescan=True)), 0.0)
-    assert decide(v, w.WalkEnded(1, True, "", tally(), True), 0.0) == [w.Walk(1)]
+    assert decide(v, w.WalkEnded(1, True, "", tally(), True), 0.0) == [w.StartWalk(1)]
     assert decide(v, w.WalkEnded(1, True, "", tally()), 0.0) == [w.SetStatus(1, "completed", "", "")]
 
 
@@ -127,7 +127,7 @@ def test_a_source_that_is_away_is_waited_for() -> None:
     v = view(job(rescan=True, walking=True))
     (status,) = decide(v, w.WalkEnded(1, False, "no such folder", tally()), 0.0)
     assert status == w.SetStatus(1, "waiting", "source offline: no such folder", "")
-    assert kinds(decide(v, w.Tick(), 30.0)) == ["SetStatus", "Walk"]
+    assert kinds(decide(v, w.Tick(), 30.0)) == ["SetStatus", "StartWalk"]
 
 
 def test_a_job_without_items_is_completed() -> None:
@@ -166,7 +166,7 @@ def test_a_sink_that_ends_by_itself_is_started_again_after_a_while(clean: bool) 
         v.jobs[1].sinks["a"].state = "starting"
         assert decide(v, w.SinkGone(1, "a", clean, "", "x"), 100.0) == []
         assert next_wake(v, 100.0) == pytest.approx(wait, abs=0.01)
-    assert decide(v, w.Asked(1, "resume", ""), 101.0)[-1] == w.StartSink(1, "a"), "a person's word: at once"
+    assert decide(v, w.MoveRequested(1, "resume", ""), 101.0)[-1] == w.StartSink(1, "a"), "a person's word: at once"
 
 
 def test_an_idle_sink_ends_and_a_search_keeps_it() -> None:
@@ -185,7 +185,7 @@ def test_an_idle_sink_ends_and_a_search_keeps_it() -> None:
 def test_a_walker_that_does_not_end_is_ended() -> None:
     """A source that hangs holds it: a pause must not wait for ever. Asked, then ended, once each."""
     v, seconds = view(job(walking=True, rescan=True)), WALK_END_S
-    assert w.EndWalk(1) in decide(v, w.Asked(1, "pause", ""), 0.0)
+    assert w.EndWalk(1) in decide(v, w.MoveRequested(1, "pause", ""), 0.0)
     assert next_wake(v, seconds - 1) == pytest.approx(1.0, abs=0.01)
     assert decide(v, w.Tick(), seconds) == []
     assert decide(v, w.Tick(), seconds + 0.01) == [w.EndWalk(1, at_once=True)]
@@ -212,7 +212,7 @@ def test_where_nobody_reads_no_source_is_asked() -> None:
     assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn"]
     assert w.AskSources(1) not in decide(v, w.Tick(), 3 * QUIET_S)
     v = view(job(rescan=True))
-    assert kinds(decide(v, w.Tick(), 9.0)) == ["Walk"]
+    assert kinds(decide(v, w.Tick(), 9.0)) == ["StartWalk"]
     assert w.AskSources(1) not in decide(v, w.Tick(), 9.0 + QUIET_S - 1)
     assert w.AskSources(1) in decide(v, w.Tick(), 9.0 + QUIET_S)
 
@@ -250,7 +250,7 @@ def test_a_probe_that_hangs_is_ended_and_the_job_says_so() -> None:
     assert decide(v, w.Tick(), LOAD_S) == []
     assert kinds(decide(v, w.Tick(), LOAD_S + 0.01)) == ["SetStatus", "EndProbe"]
     decide(v, w.ProbeFailed(1, "ended", ""), LOAD_S + 1)
-    assert kinds(decide(v, w.Tick(), LOAD_S + LOAD_RETRY_S + 1)) == ["SetStatus", "Probe"]
+    assert kinds(decide(v, w.Tick(), LOAD_S + LOAD_RETRY_S + 1)) == ["SetStatus", "StartProbe"]
 
 
 def test_a_job_that_is_removed_does_not_compute() -> None:

@@ -127,7 +127,7 @@ class World(Family):
         spec = msgspec.structs.replace(row.spec, limit=None, **changes)
         jobs.change_request(self.db, job, spec, list(row.sinks), self.ms)
         self.know(job)
-        self.mailbox += [w.Asked(job, "resume", "me"), w.Asked(job, "more", "me")]
+        self.mailbox += [w.MoveRequested(job, "resume", "me"), w.MoveRequested(job, "more", "me")]
 
     def retry(self, job: int) -> None:
         def change() -> Any:
@@ -137,7 +137,7 @@ class World(Family):
         def done(value: Any) -> None:
             self.mailbox.append(w.Tallied(job, value[1]))
             if value[0]:
-                self.mailbox.append(w.Asked(job, "more", "me"))
+                self.mailbox.append(w.MoveRequested(job, "more", "me"))
 
         self.write(change, done)
 
@@ -196,14 +196,14 @@ class World(Family):
         match command:
             case w.SetStatus(job, status, reason, actor):
                 self.write(lambda: jobs.set_status(self.db, job, status, reason, actor, self.ms))  # type: ignore[arg-type]
-            case w.Probe(job):
+            case w.StartProbe(job):
                 assert job not in self.probes
                 self.probes.add(job)
             case w.EndProbe(job):
                 if job in self.probes:
                     self.probes.remove(job)
                     self.mailbox.append(w.ProbeFailed(job, "ended", ""))
-            case w.Walk(job):
+            case w.StartWalk(job):
                 self._begin_walk(job)
             case w.AskSources():
                 pass  # they are there: what this world lets stand still is not its disks
@@ -222,9 +222,9 @@ class World(Family):
                 job = self.view.workers[worker].job
                 self.reader.append((
                     lambda: items.known_content(self.db, job, self.recipe(job), sha256),
-                    lambda known: self.mailbox.append(w.Looked(worker, item, known)),
+                    lambda known: self.mailbox.append(w.ContentKnown(worker, item, known)),
                 ))  # fmt: skip
-            case w.Store():
+            case w.StoreOutcomes():
                 self._store(command)
             case w.GiveBack():
                 self._give_back(command)
@@ -311,7 +311,7 @@ class World(Family):
                 same = found.stage == "going" and found.file is not None and found.file.sha256 == sha256
                 assert not same or (other_ident, item) == (ident, entry.work.item), "one content runs twice at a time"
 
-    def _store(self, command: w.Store) -> None:
+    def _store(self, command: w.StoreOutcomes) -> None:
         job, recipe = command.job, self.recipe(command.job)
         by_worker: dict[int, list[work.Outcome]] = defaultdict(list)
         for worker, outcome in command.outcomes:
