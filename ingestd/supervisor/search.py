@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
@@ -13,9 +13,8 @@ from ingestd.protocol import work
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.sink import Hits, Search
 from ingestd.supervisor.children import Child, Ending
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
+from ingestd.supervisor.sinks import Sinks
 
 WARM_S: Final = 300.0
 """Seconds that an encoder stays loaded after its last query: loading one costs far more than keeping it."""
@@ -41,21 +40,21 @@ class EncoderProcess:
 class Queries:
     """Encodes queries and asks stores."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, shared: Shared, sinks: Sinks) -> None:
+        self._shared, self._sinks = shared, sinks
         self.encoders: dict[str, EncoderProcess] = {}
         self._next = 0
 
     async def ask(self, job: int, sink: str, query: Search) -> Hits:
         """The nearest points of one job's store. Raises ``Unavailable`` when the store does not answer in time."""
-        return await self._supervisor.sinks.search(job, sink, query, STORE_S)
+        return await self._sinks.search(job, sink, query, STORE_S)
 
     async def encode(self, step: work.Step, text: str, image: bytes | None = None) -> bytes:
         """The query vector of ``text``, or of the image file ``image``: little-endian float32, L2-normalised.
 
         Raises ``Unavailable``, and ``IngestError`` for an image that cannot be used.
         """
-        s = self._supervisor
+        s = self._shared
         encoder = self.encoders.get(step.fingerprint)
         if encoder is None:
             encoder = self._start(step)
@@ -85,7 +84,7 @@ class Queries:
         )
 
     def _start(self, step: work.Step) -> EncoderProcess:
-        s = self._supervisor
+        s = self._shared
         fingerprint = step.fingerprint
 
         def said(message: Any) -> None:
@@ -116,7 +115,7 @@ class Queries:
 
     def end_idle(self, seconds: float) -> None:
         """End encoders that were not used for ``seconds``."""
-        now = self._supervisor.clocks.steady()
+        now = self._shared.clocks.steady()
         for encoder in list(self.encoders.values()):
             if now - encoder.used >= seconds:
                 encoder.child.send(work.Finish())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
@@ -14,9 +13,7 @@ from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import ResolvedRoot, ResolveRoots, RootsResolved
 from ingestd.protocol.work import Outcome
 from ingestd.supervisor.children import Ending
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
 
 ROOTS_S: Final = 10.0
 """Seconds for a source to answer: a dead mount never does."""
@@ -51,9 +48,8 @@ class Sources:
     Without this, a disk that is pulled out at work would turn every photo on it into a failed one.
     """
 
-    def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:
-        self._supervisor = supervisor
-        self._tasks = tasks
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._doubted: dict[int, list[tuple[int, Outcome]]] = {}
         self._asking: set[int] = set()
 
@@ -71,7 +67,7 @@ class Sources:
             endings.append(ending)
             ended.set()
 
-        child = self._supervisor.children.start("walker", "roots", said, end, touches=paths)
+        child = self._shared.children.start("walker", "roots", said, end, touches=paths)
         child.send(ResolveRoots(paths))
         with anyio.move_on_after(ROOTS_S):
             await ended.wait()
@@ -93,10 +89,10 @@ class Sources:
         """Post ``SourceLost`` if a job's sources are not there; else what was held back."""
         if job not in self._asking:
             self._asking.add(job)
-            self._tasks.start_soon(self._check, job)
+            self._shared.tasks.start_soon(self._check, job)
 
     async def _check(self, job: int) -> None:
-        s = self._supervisor
+        s = self._shared
         while True:
             held = self._doubted.pop(job, [])
             trouble = await self._trouble(job)
@@ -111,7 +107,7 @@ class Sources:
         self._asking.discard(job)
 
     async def _trouble(self, job: int) -> str:
-        s = self._supervisor
+        s = self._shared
         if job not in s.rows:
             return ""
         refs = s.rows[job].roots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingestd.ledger import jobs, scans
 from ingestd.policy import messages as w
@@ -13,9 +13,7 @@ from ingestd.protocol.walk import Credit, Listing, RootSpec, ScanEnd, WalkerSetu
 from ingestd.protocol.work import Finish
 from ingestd.records import Tally
 from ingestd.supervisor.children import Child, Ending
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
 
 
 @dataclass(slots=True)
@@ -36,13 +34,13 @@ class WalkProcess:
 class Walks:
     """Starts, hears and ends walkers."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self.walks: dict[int, WalkProcess] = {}
 
     def start(self, job: int) -> None:
         """Begin a walk; its end comes as ``WalkEnded``."""
-        s = self._supervisor
+        s = self._shared
         now, refs = s.clocks.wall_ms(), s.rows[job].roots
         walk = self.walks[job] = WalkProcess(0)
 
@@ -84,7 +82,7 @@ class Walks:
             walk.child.send(Finish())
 
     def _said(self, job: int, walk: WalkProcess, said: Any) -> None:
-        s = self._supervisor
+        s = self._shared
         if isinstance(said, ScanEnd):
             walk.report = said
         elif isinstance(said, Listing):
@@ -102,7 +100,7 @@ class Walks:
             s.then(s.ledger.write(change), applied)
 
     def _ended(self, job: int, walk: WalkProcess, ending: Ending) -> None:
-        s = self._supervisor
+        s = self._shared
         report, now = walk.report, s.clocks.wall_ms()
         traces = walk.child.traces if walk.child else {"job": s.rows[job].name}
         if report is None:

@@ -1,0 +1,122 @@
+"""What all parts of the supervisor have in common: the ledger, the clocks, the view, the jobs' rows, the mailbox.
+
+A part (``workers``, ``walks``, …) is given this and the few other parts that it calls, never the loop. So each can be
+tested alone, and what it depends on stands in its constructor.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+from structlog.typing import FilteringBoundLogger
+
+from ingestd.config import Settings
+from ingestd.host.clocks import Clocks
+from ingestd.ledger.ledger import Ledger
+from ingestd.paths import Places
+from ingestd.policy import messages as w
+from ingestd.policy.disk_estimate import Estimate
+from ingestd.policy.pace import Pace
+from ingestd.policy.state import View
+from ingestd.protocol.work import Machine
+from ingestd.records import Committed, JobRow, Recipe, StepRow
+from ingestd.supervisor.children import Children
+
+T = TypeVar("T")
+
+Posted = w.Event | BaseException | Callable[[], None]
+"""What the mailbox takes: an event to decide; a defect, which ends the daemon; a call to make when its turn comes."""
+
+
+@dataclass
+class Shared:
+    """Plain data, and the ways to speak to the loop.
+
+    ``view`` is what ``decide`` knows, and only ``decide`` changes it. ``rows``, ``steps`` and ``recipes`` are the jobs
+    as the ledger has them, by id; ``paces``, ``estimates`` and ``recent`` (newest first, each with its wall time in
+    milliseconds) are for ``status``. ``tasks`` and ``children`` are there from ``Supervisor.run`` on.
+    """
+
+    ledger: Ledger
+    places: Places
+    clocks: Clocks
+    log: FilteringBoundLogger
+    epoch: int
+    settings: Settings
+    view: View = field(default_factory=View)
+    rows: dict[int, JobRow] = field(default_factory=dict)
+    steps: dict[int, list[StepRow]] = field(default_factory=dict)
+    recipes: dict[int, Recipe] = field(default_factory=dict)
+    paces: dict[int, Pace] = field(default_factory=dict)
+    estimates: dict[int, Estimate] = field(default_factory=dict)
+    recent: dict[int, deque[tuple[Committed, int]]] = field(default_factory=dict)
+    tasks: TaskGroup = field(init=False)
+    children: Children = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._send, self._mailbox = anyio.create_memory_object_stream[Posted](float("inf"))
+        self._changed = anyio.Event()
+
+    # --------------------------------------------------------------------------------------- for parts and for requests
+
+    def post(self, event: w.Event) -> None:
+        """Put an event into the mailbox."""
+        self._send.send_nowait(event)
+
+    def then(self, future: Future[T], event: Callable[[T], w.Event | None]) -> None:
+        """Post the event made of a future's result; a failed change of the ledger is a defect and ends the daemon."""
+
+        def settled(done: Future[T]) -> None:
+            if done.cancelled():
+                return
+            message: w.Event | BaseException | None = done.exception()
+            if message is None:
+                try:
+                    message = event(done.result())
+                except Exception as error:  # asyncio would only print it, and the job would stand still for ever
+                    message = error
+            if message is not None:
+                self._send.send_nowait(message)
+
+        future.add_done_callback(settled)
+
+    async def settled(self) -> None:
+        """Return when everything that was posted before has been decided."""
+        event = anyio.Event()
+        self._send.send_nowait(event.set)
+        await event.wait()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return when ``condition`` holds; it is looked at after every event."""
+        while not condition():
+            await self._changed.wait()
+
+    def machine(self, job: int | None = None) -> Machine:
+        """What the models of a job may use; without one, those of queries."""
+        spec = self.rows[job].spec if job in self.rows else None
+        return Machine(
+            str(self.places.state / "scratch" / "models"),
+            device=spec.device if spec else self.settings["device"],
+            concurrency=spec.concurrency if spec else int(self.settings["concurrency"]),
+            key_file=self.settings["endpoint_key_file"],
+            open_http=self.settings["endpoint_open_http"] == "yes",
+        )
+
+    # ------------------------------------------------------------------------------------------------- for the loop
+
+    async def receive(self, seconds: float) -> Posted:
+        """The next of the mailbox, or a ``Tick`` when none has come within ``seconds``."""
+        with anyio.move_on_after(seconds):
+            return await self._mailbox.receive()
+        return w.Tick()
+
+    def handled(self) -> None:
+        """One more has been decided and performed: whoever waits by ``until`` looks again."""
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
