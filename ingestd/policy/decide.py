@@ -1,4 +1,4 @@
-"""What each event changes in the view, and what follows from it. Pure: ``now`` is passed in, commands are returned.
+"""What each event changes in the view, and what follows from it. Pure: the time is passed in, commands are returned.
 
 ``decide`` first applies the event, then lets ``plan`` look at the whole view for what is missing (a worker, a walk, a
 commit). So most events only change a fact, and every situation that leads to the same facts leads to the same commands.
@@ -10,7 +10,7 @@ from typing import Final
 
 from ingestd.policy import activity, messages as w
 from ingestd.policy.plan import plan
-from ingestd.policy.state import Flight, JobView, View
+from ingestd.policy.state import Flight, JobView, Now, View
 from ingestd.policy.states import JOB_MOVES, JobEvent, move_job
 from ingestd.protocol.work import Drain, Outcome, Verdict
 from ingestd.records import Tally
@@ -23,9 +23,10 @@ SLOWEST_RETRY_S: Final = 600.0
 SINK_RESTARTS_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 
-def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
+def decide(view: View, event: w.Event, clock: Now) -> list[w.Command]:
     """Apply ``event`` to ``view``; return what is to be done, in order."""
     commands: list[w.Command] = []
+    now = clock.steady
     if activity.is_sign(event):
         view.moved = now
     match event:
@@ -99,7 +100,7 @@ def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
         case w.SinkWanted(job_id, name):
             if sink := view.sink(job_id, name):
                 sink.used = now
-    return commands + plan(view, now)
+    return commands + plan(view, clock)
 
 
 def _job_known(view: View, job: JobView) -> list[w.Command]:

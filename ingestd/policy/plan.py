@@ -9,7 +9,7 @@ import math
 from typing import Final
 
 from ingestd.policy import activity, messages as w
-from ingestd.policy.state import WINDOW, JobView, SinkView, View, WorkerView
+from ingestd.policy.state import WINDOW, JobView, Now, SinkView, View, WorkerView
 from ingestd.policy.states import JobEvent, move_job
 from ingestd.protocol.work import Drain, Finish
 
@@ -44,9 +44,10 @@ IDLE_S: Final = 5.0
 """Seconds that a sink without anything to deliver stays open: the next commit is often near."""
 
 
-def plan(view: View, now: float) -> list[w.Command]:
+def plan(view: View, clock: Now) -> list[w.Command]:
     """Every command that the present facts call for."""
     commands: list[w.Command] = []
+    now = clock.steady
     if not view.closing:
         commands += _reopen(view) + _turn(view, now)
     for job in view.jobs.values():
@@ -58,12 +59,13 @@ def plan(view: View, now: float) -> list[w.Command]:
         commands += _sinks(view, job, now)
     commands += _overdue(view, now) + _commits(view, now)
     if not view.closing and (turn := _turn(view, now)):  # a job has just ended: the next one begins at once
-        return commands + turn + plan(view, now)
+        return commands + turn + plan(view, clock)
     return commands + activity.awake(view, now)
 
 
-def next_wake(view: View, now: float) -> float:
+def next_wake(view: View, clock: Now) -> float:
     """Seconds until time alone can change a decision; at most a minute."""
+    now = clock.steady
     times = [now + 60.0, *activity.times(view)]
     if view.buffer:
         times.append(view.buffered_since + GROUP_S)

@@ -1,6 +1,6 @@
 """What the supervisor knows while it decides: job rows, items in flight and counts. No handle, no clock, no I/O.
 
-``now`` is everywhere a monotonic time in seconds that does not run while the machine sleeps.
+A float called ``now``, or the time of anything in the view, is a steady time in seconds (see ``Now``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,20 @@ WINDOW: Final = 32
 
 WorkerState = Literal["starting", "ready", "finishing", "draining", "killed"]
 FlightState = Literal["given", "begun", "checking", "held", "going", "settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment of one decision, by two clocks.
+
+    ``steady``: seconds that only grow, and do not run while the machine sleeps: for waits and deadlines. ``wall_ms``:
+    Unix milliseconds, which may jump: for what people are told. ``utc_offset_s``: seconds that local time is ahead of
+    UTC at this moment: for hours of the day.
+    """
+
+    steady: float
+    wall_ms: int
+    utc_offset_s: int
 
 
 @dataclass(slots=True)

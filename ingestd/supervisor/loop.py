@@ -80,7 +80,7 @@ class Supervisor:
         tasks.start_soon(self.power.keep)
         self.serving.set()
         while True:
-            posted = await s.receive(next_wake(s.view, s.clocks.steady()))
+            posted = await s.receive(next_wake(s.view, s.now()))
             if isinstance(posted, BaseException):
                 raise posted
             if callable(posted):
@@ -115,7 +115,7 @@ class Supervisor:
     def _handle(self, event: w.Event) -> None:
         s = self.shared
         s.view.stuck = bool(s.ledger.trouble)
-        commands = decide(s.view, event, s.clocks.steady())
+        commands = decide(s.view, event, s.now())
         if isinstance(event, w.Stored):
             self.disk.weigh(event.job)
         for command in commands:

@@ -23,7 +23,7 @@ from ingestd.paths import Places
 from ingestd.policy import messages as w
 from ingestd.policy.disk_estimate import Estimate
 from ingestd.policy.pace import Pace
-from ingestd.policy.state import View
+from ingestd.policy.state import Now, View
 from ingestd.protocol.work import Machine
 from ingestd.records import Committed, JobRow, Recipe, StepRow
 from ingestd.supervisor.children import Children
@@ -109,6 +109,10 @@ class Shared:
         )
 
     # ------------------------------------------------------------------------------------------------- for the loop
+
+    def now(self) -> Now:
+        """The time, as a decision needs it."""
+        return Now(self.clocks.steady(), self.clocks.wall_ms(), self.clocks.utc_offset_s())
 
     async def receive(self, seconds: float) -> Posted:
         """The next of the mailbox, or a ``Tick`` when none has come within ``seconds``."""

@@ -64,11 +64,11 @@ def stalled(world: World) -> bool:
 
 def _check_time(world: World) -> None:
     """Deciding again changes nothing, and no moment before ``next_wake`` would decide otherwise."""
-    wake = next_wake(world.view, world.now)
+    wake = next_wake(world.view, world.at())
     assert 0 < wake <= 60.01
     # The loop sleeps at least 10 ms, so it may be late by that.
     for later in (0.0, wake / 2, wake - 0.002) if wake > 0.01 else (0.0,):
-        commands = plan(twin(world.view), world.now + later)
+        commands = plan(twin(world.view), world.at(later))
         assert not commands, f"{later} s later, without any event: {commands}"
 
 

@@ -9,12 +9,10 @@ import pytest
 
 from ingestd.policy import messages as w
 from ingestd.policy.activity import AFTER_S, STALL_S, busy
-from ingestd.policy.decide import decide
-from ingestd.policy.plan import next_wake
 from ingestd.policy.state import SinkView, View, WorkerView
 from ingestd.protocol.work import Drain
 from ingestd.records import Committed
-from tests.policy.views import job, kinds, outcome, tally, view, working
+from tests.policy.views import decide_all as decide, job, kinds, next_wake, outcome, tally, view, working
 
 
 def sink(**changes: Any) -> SinkView:

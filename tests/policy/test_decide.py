@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ingestd.policy import messages as w
-from ingestd.policy.plan import CLOSING_DRAIN_S, DRAIN_S, GROUP_MAX, GROUP_S, next_wake
+from ingestd.policy.plan import CLOSING_DRAIN_S, DRAIN_S, GROUP_MAX, GROUP_S
 from ingestd.policy.state import WINDOW, Flight, JobView, SinkView, WorkerView
 from ingestd.protocol.work import Drain, Finish, Verdict, Work
 from ingestd.records import Claimed, Committed, KnownContent
-from tests.policy.views import SHA, STAT, decide, job, kinds, outcome, tally, view, working
+from tests.policy.views import SHA, STAT, decide, job, kinds, next_wake, outcome, tally, view, working
 
 # ----------------------------------------------------------------------------------------------------------- the turn
 

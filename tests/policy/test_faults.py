@@ -8,10 +8,10 @@ import pytest
 
 from ingestd.policy import messages as w
 from ingestd.policy.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S
-from ingestd.policy.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, QUIET_S, WALK_END_S, next_wake
+from ingestd.policy.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, QUIET_S, WALK_END_S
 from ingestd.policy.state import SinkView
 from ingestd.protocol.work import Drain
-from tests.policy.views import decide, job, kinds, tally, view, working
+from tests.policy.views import decide, job, kinds, next_wake, tally, view, working
 
 # ----------------------------------------------------------------------------------------------------- deaths, faults
 

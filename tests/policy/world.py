@@ -20,7 +20,7 @@ from ingestd.ledger import items, jobs, ledger, scans
 from ingestd.policy import messages as w
 from ingestd.policy.decide import decide
 from ingestd.policy.plan import next_wake
-from ingestd.policy.state import JobView, View
+from ingestd.policy.state import JobView, Now, View
 from ingestd.protocol import work
 from ingestd.records import Recipe, RootRef
 from tests.policy.family import Family
@@ -73,6 +73,11 @@ class World(Family):
             change()
         self.kills += 1
         self.boot()
+
+    def at(self, later: float = 0.0) -> Now:
+        """The time, or that some seconds later."""
+        seconds = self.now + later
+        return Now(seconds, 1_700_000_000_000 + round(seconds * 1000), 3600)
 
     @property
     def ms(self) -> int:
@@ -173,7 +178,7 @@ class World(Family):
         self.handle(self.mailbox.popleft())
 
     def handle(self, event: w.Event) -> None:
-        for command in decide(self.view, event, self.now):
+        for command in decide(self.view, event, self.at()):
             self.perform(command)
         check(self)
 
@@ -187,7 +192,7 @@ class World(Family):
 
     def sleep(self) -> None:
         """Nothing happens until the loop wakes by itself."""
-        self.now += next_wake(self.view, self.now)
+        self.now += next_wake(self.view, self.at())
         self.handle(w.Tick())
 
     # --------------------------------------------------------------------------------------------------- the commands

@@ -114,7 +114,7 @@ class Stage:
 
     def decide(self, event: w.Event) -> list[w.Command]:
         """Change the view as the loop would; performs nothing."""
-        return decide(self.shared.view, event, self.shared.clocks.steady())
+        return decide(self.shared.view, event, self.shared.now())
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The log's lines of this kind."""
@@ -132,6 +132,9 @@ class StillClocks:
 
     def steady(self) -> float:
         return self.now
+
+    def utc_offset_s(self) -> int:
+        return 0
 
 
 @asynccontextmanager
