@@ -287,7 +287,7 @@ def _settled(job: JobView) -> bool:
     """Whether what could be wrong from the beginning has had its chance to show: models, and the sinks' places."""
     if job.status == "queued":
         return job.resolved
-    return job.status != "running" or (job.resolved and all(sink.state == "on" for sink in job.sinks.values()))
+    return job.status != "running" or (job.resolved and all(sink.is_on for sink in job.sinks.values()))
 
 
 async def _reply(verbs: Verbs, outcome: str, job: int, notes: list[str]) -> c.StartReply:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ingestd.policy import messages as w
-from ingestd.policy.state import JobView, View
+from ingestd.policy.state import JobView, Probing, SinkOn, SinkStarting, View, Walking
 
 AFTER_S: Final = 1.0
 """Seconds of work before the machine is asked: none falls asleep in so short a time, and a handful of files, or a try
@@ -38,16 +38,14 @@ def busy(view: View) -> bool:
 
 
 def _busy(view: View, job: JobView) -> bool:
-    if job.walking and not job.stopping_walk:
-        return True
-    if job.probing and not job.ending_probe:
+    if isinstance(job.walk, Walking) or isinstance(job.probe, Probing):
         return True
     if any(worker.state != "killed" for worker in view.workers_of(job.id)):
         return True
     # Between two workers: a dead one's items are being taken back, or a cooldown runs that a sleep would not end.
     if job.status == "running" and job.tally.open and not view.closing:
         return True
-    return any(sink.state in ("starting", "on") and not sink.message for sink in job.lagging)
+    return any(isinstance(sink.state, SinkStarting | SinkOn) and not sink.message for sink in job.lagging)
 
 
 def awake(view: View, now: float) -> list[w.Command]:

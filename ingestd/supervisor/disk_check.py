@@ -22,7 +22,7 @@ class DiskCheck:
         if view is None:
             return
         tally = view.tally
-        known = tally.done + tally.failed >= AFTER_ITEMS and not view.walking and not view.rescan
+        known = tally.done + tally.failed >= AFTER_ITEMS and not view.walk and not view.rescan
         if job in s.estimates or not known or view.status != "running":
             return
         sinks = [sink.kind for sink in s.rows[job].sinks if sink.kind != "qdrant-server"]

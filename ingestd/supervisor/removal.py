@@ -23,7 +23,7 @@ async def remove(shared: Shared, records: JobRecords, read_scope: ReadScope, row
     state = shared.places.state
     shared.post(w.JobRemoving(row.id))
     view = shared.view.jobs[row.id]
-    await shared.until(lambda: view.removing and all(sink.state == "off" for sink in view.sinks.values()))
+    await shared.until(lambda: view.removing and all(sink.is_off for sink in view.sinks.values()))
     await shared.until(lambda: shared.view.quiet(row.id))
     async with records.files:
         jobfiles.forget(state / "jobs", row.uuid)

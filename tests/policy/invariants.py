@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ingestd.ledger import jobs
 from ingestd.policy.activity import AFTER_S, STALL_S
 from ingestd.policy.plan import next_wake, plan
-from ingestd.policy.state import WINDOW, View
+from ingestd.policy.state import WINDOW, SinkOn, SinkStarting, View
 
 if TYPE_CHECKING:
     from tests.policy.world import World
@@ -19,6 +19,9 @@ def check(world: World) -> None:
     """The invariants of the view, after every event."""
     view = world.view
     assert sum(job.status == "running" for job in view.jobs.values()) <= 1
+    for job in view.jobs.values():
+        assert job.retry_at is None or job.status == "waiting", "it is to be tried again although it does not wait"
+        assert job.rescan or not job.walk, "a walk is under way that is not wanted"
     places: Counter[int] = Counter()
     for worker in view.workers.values():
         assert len(worker.window) <= (1 if worker.alone else max(WINDOW, 2 * worker.model_batch))
@@ -47,7 +50,9 @@ def _check_awake(world: World) -> None:
     alive = working or world.walks or world.probes
     told = world.mailbox or world.writer  # that something ended may be on its way
     running = any(job.status == "running" and job.tally.open for job in view.jobs.values())
-    delivering = any(sink.state in ("starting", "on") for job in view.jobs.values() for sink in job.lagging)
+    delivering = any(
+        isinstance(sink.state, SinkStarting | SinkOn) for job in view.jobs.values() for sink in job.lagging
+    )
     assert world.awake is view.awake
     assert not world.awake or alive or told or running or delivering, "it is kept awake and nothing is done"
     if working and not world.awake:

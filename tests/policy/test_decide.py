@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ingestd.policy import messages as w
-from ingestd.policy.plan import CLOSING_DRAIN_S, DRAIN_S, GROUP_MAX, GROUP_S
-from ingestd.policy.state import WINDOW, Flight, JobView, SinkView, WorkerView
+from ingestd.policy.deadlines import CLOSING_DRAIN_S, DRAIN_S
+from ingestd.policy.plan import GROUP_MAX, GROUP_S
+from ingestd.policy.state import WINDOW, Flight, JobView, Probing, Rescan, SinkView, Walking, WorkerView
 from ingestd.protocol.work import Drain, Finish, Verdict, Work
 from ingestd.records import Claimed, Committed, KnownContent
-from tests.policy.views import SHA, STAT, decide, job, kinds, next_wake, outcome, tally, view, working
+from tests.policy.views import ON, SHA, STAT, decide, job, kinds, next_wake, outcome, tally, view, working
 
 # ----------------------------------------------------------------------------------------------------------- the turn
 
@@ -19,15 +20,15 @@ from tests.policy.views import SHA, STAT, decide, job, kinds, next_wake, outcome
     [
         ([job(1, "queued", resolved=False), job(2, "queued", resolved=False)], 1),
         ([job(1, "queued", resolved=False), job(2, "queued", resolved=False, priority=1)], 2),
-        ([job(1, "running", walking=True), job(2, "queued")], None),
+        ([job(1, "running", walk=Walking()), job(2, "queued")], None),
         ([job(1, "paused"), job(2, "queued")], 2),
         # A job that waits for its sinks has nothing to compute: it does not stand in the way.
         ([job(1, "waiting", sinks={"a": SinkView("a", 0)}, tally=tally(feed_seq=3)), job(2, "queued")], 2),
-        ([job(1, "waiting", retry_at=50.0, rescan=True), job(2, "queued")], 2),
-        ([job(1, "waiting", retry_at=10.0, rescan=True), job(2, "queued")], 1),
+        ([job(1, "waiting", retry_at=50.0, rescan=Rescan()), job(2, "queued")], 2),
+        ([job(1, "waiting", retry_at=10.0, rescan=Rescan()), job(2, "queued")], 1),
         # After a restart nobody knows any more when it was to be tried again: at once.
         ([job(1, "waiting", tally=tally(pending=1))], 1),
-        ([job(1, "waiting", rescan=True)], 1),
+        ([job(1, "waiting", rescan=Rescan())], 1),
         ([job(1, "waiting", resolved=False)], 1),
         ([job(1, "queued", removing=True)], None),
         ([job(1, "stopped"), job(2, "failed"), job(3, "completed")], None),
@@ -55,7 +56,7 @@ def test_the_models_of_a_queued_job_are_looked_for_before_its_turn() -> None:
     a pause ends the probe."""
     v = view(job(1, tally=tally(pending=5)), job(2, "queued", resolved=False), job(3, "queued", resolved=False))
     assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn", "StartProbe"]
-    assert v.jobs[2].probing
+    assert isinstance(v.jobs[2].probe, Probing)
     assert decide(v, w.Tick(), 1.0) == []
     assert decide(v, w.ProbeFailed(2, "misconfigured", "no such model"), 1.0) == [
         w.SetStatus(2, "failed", "no such model", ""), w.StartProbe(3)
@@ -90,7 +91,7 @@ def test_of_two_running_jobs_at_a_start_one_yields() -> None:
 
 def test_settings_are_replaced_and_what_is_under_way_is_kept() -> None:
     """What was read from the ledger is older than what the view knows: its status, counts and deaths stay."""
-    old = job(1, "paused", resolved=True, deaths_in_row=3, tally=tally(done=7), probing=False)
+    old = job(1, "paused", resolved=True, deaths_in_row=3, tally=tally(done=7))
     v = view(old)
     decide(v, w.JobKnown(job(1, "running", resolved=False, batch_size=7, workers=3, tally=tally())), 0.0)
     kept = v.jobs[1]
@@ -101,13 +102,13 @@ def test_settings_are_replaced_and_what_is_under_way_is_kept() -> None:
 def test_a_stopped_job_is_not_revived_by_a_late_reading() -> None:
     """``stopped`` is final, whatever a request read before that was stored."""
     v = view(job(1, "stopped"))
-    assert decide(v, w.JobKnown(job(1, "queued", rescan=True)), 0.0) == []
+    assert decide(v, w.JobKnown(job(1, "queued", rescan=Rescan())), 0.0) == []
     assert v.jobs[1].status == "stopped"
 
 
 def test_a_sink_that_was_taken_away_ends() -> None:
     """Its process is told to end; it delays nothing and is forgotten with its process; asked again it starts new."""
-    v = view(job(1, "completed", sinks={"a": SinkView("a", 2, "on"), "b": SinkView("b", 2)}, tally=tally(feed_seq=5)))
+    v = view(job(1, "completed", sinks={"a": SinkView("a", 2, ON), "b": SinkView("b", 2)}, tally=tally(feed_seq=5)))
     assert decide(v, w.JobKnown(job(1, "completed", sinks={})), 0.0) == [w.EndSink(1, "a")]
     assert v.jobs[1].lagging == []
     assert list(v.jobs[1].sinks) == ["a"]

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from ingestd.policy import messages as w
-from ingestd.policy.decide import DEATHS_TOLERATED, SINK_RESTARTS_S, SLOWEST_RETRY_S
-from ingestd.policy.plan import DRAIN_S, LOAD_RETRY_S, LOAD_S, QUIET_S, WALK_END_S
-from ingestd.policy.state import SinkView
+from ingestd.policy.deadlines import DRAIN_S, LOAD_RETRY_S, LOAD_S, WALK_END_S
+from ingestd.policy.decide import DEATHS_TOLERATED
+from ingestd.policy.deliveries import RESTARTS_S
+from ingestd.policy.moves import SLOWEST_RETRY_S
+from ingestd.policy.plan import QUIET_S
+from ingestd.policy.state import Probing, Rescan, SinkOn, SinkView, Walking
 from ingestd.protocol.work import Drain
-from tests.policy.views import decide, job, kinds, next_wake, tally, view, working
+from tests.policy.views import ENDING, ON, STARTING, decide, job, kinds, next_wake, tally, view, working
 
 # ----------------------------------------------------------------------------------------------------- deaths, faults
 
@@ -80,7 +83,7 @@ def test_a_quarantine_is_progress() -> None:
 )
 def test_a_probe_that_fails(kind: str, status: str) -> None:
     """Only a person helps against ``misconfigured``; everything else is tried again."""
-    v = view(job(resolved=False, probing=True))
+    v = view(job(resolved=False, probe=Probing(0.0)))
     decide(v, w.ProbeFailed(1, kind, "because"), 0.0)
     assert (v.jobs[1].status, v.jobs[1].reason) == (status, "because")
 
@@ -108,7 +111,7 @@ def test_waits_grow_to_a_limit() -> None:
 
 def test_a_walk_that_was_ended_is_made_again_at_once() -> None:
     """A pause is no failure of the walk."""
-    v = view(job(rescan=True, walking=True))
+    v = view(job(rescan=Rescan(), walk=Walking()))
     assert kinds(decide(v, w.MoveRequested(1, "pause", ""), 0.0)) == ["SetStatus", "EndWalk"]
     decide(v, w.MoveRequested(1, "resume", ""), 0.0)
     assert decide(v, w.WalkEnded(1, False, "", tally()), 0.0) == [w.StartWalk(1)]
@@ -116,15 +119,15 @@ def test_a_walk_that_was_ended_is_made_again_at_once() -> None:
 
 def test_a_start_during_a_walk_makes_another() -> None:
     """The first goes to its end; what was asked meanwhile is looked for by the second."""
-    v = view(job(rescan=True, walking=True))
-    decide(v, w.JobKnown(job(rescan=True)), 0.0)
+    v = view(job(rescan=Rescan(), walk=Walking()))
+    decide(v, w.JobKnown(job(rescan=Rescan())), 0.0)
     assert decide(v, w.WalkEnded(1, True, "", tally(), True), 0.0) == [w.StartWalk(1)]
     assert decide(v, w.WalkEnded(1, True, "", tally()), 0.0) == [w.SetStatus(1, "completed", "", "")]
 
 
 def test_a_source_that_is_away_is_waited_for() -> None:
     """What is known is worked off first; then the job waits in words, and looks again."""
-    v = view(job(rescan=True, walking=True))
+    v = view(job(rescan=Rescan(), walk=Walking()))
     (status,) = decide(v, w.WalkEnded(1, False, "no such folder", tally()), 0.0)
     assert status == w.SetStatus(1, "waiting", "source offline: no such folder", "")
     assert kinds(decide(v, w.Tick(), 30.0)) == ["SetStatus", "StartWalk"]
@@ -132,13 +135,13 @@ def test_a_source_that_is_away_is_waited_for() -> None:
 
 def test_a_job_without_items_is_completed() -> None:
     """An empty folder is no error."""
-    v = view(job(rescan=True, walking=True, sinks={"a": SinkView("a", 0, "on")}))
+    v = view(job(rescan=Rescan(), walk=Walking(), sinks={"a": SinkView("a", 0, ON)}))
     assert decide(v, w.WalkEnded(1, True, "", tally()), 0.0) == [w.SetStatus(1, "completed", "", "")]
 
 
 def test_a_job_waits_for_its_sinks_at_the_end_alone() -> None:
     """Everything computed, one sink behind: it waits in words; delivered, it is completed without a turn."""
-    v = view(job(sinks={"a": SinkView("a", 2, "on", told=5)}, tally=tally(done=5, feed_seq=5)))
+    v = view(job(sinks={"a": SinkView("a", 2, SinkOn(5, 0.0))}, tally=tally(done=5, feed_seq=5)))
     (status,) = decide(v, w.Tick(), 0.0)
     assert status == w.SetStatus(1, "waiting", "everything is computed; delivering to a", "")
     assert decide(v, w.SinkDelivered(1, "a", 5), 1.0) == [w.SetStatus(1, "completed", "", "")]
@@ -146,12 +149,12 @@ def test_a_job_waits_for_its_sinks_at_the_end_alone() -> None:
 
 def test_a_retry_wakes_a_job_that_waits_for_a_sink() -> None:
     """There is something to compute again: the sink may stay away."""
-    v = view(job(1, "waiting", sinks={"a": SinkView("a", 2, "on", told=5)}, tally=tally(failed=1, feed_seq=5)))
+    v = view(job(1, "waiting", sinks={"a": SinkView("a", 2, SinkOn(5, 0.0))}, tally=tally(failed=1, feed_seq=5)))
     commands = decide(v, w.Tallied(1, tally(pending=1, feed_seq=5)), 0.0)
     assert kinds(commands) == ["SetStatus", "Spawn"]
 
 
-@pytest.mark.parametrize("changes", [{"rescan": True}, {"tally": tally(pending=1)}])
+@pytest.mark.parametrize("changes", [{"rescan": Rescan()}, {"tally": tally(pending=1)}])
 def test_a_completed_job_that_was_asked_for_again_goes_on(changes: dict[str, Any]) -> None:
     """Also when the daemon ended between the storing of the request and its telling."""
     commands = decide(view(), w.JobKnown(job(1, "completed", **changes)), 0.0)
@@ -161,9 +164,9 @@ def test_a_completed_job_that_was_asked_for_again_goes_on(changes: dict[str, Any
 @pytest.mark.parametrize("clean", [False, True])
 def test_a_sink_that_ends_by_itself_is_started_again_after_a_while(clean: bool) -> None:
     """Whatever its exit code: one that opens and ends must not be started in a circle."""
-    v = view(job(1, "paused", sinks={"a": SinkView("a", 0, "starting")}, tally=tally(feed_seq=5)))
-    for wait in SINK_RESTARTS_S:
-        v.jobs[1].sinks["a"].state = "starting"
+    v = view(job(1, "paused", sinks={"a": SinkView("a", 0, STARTING)}, tally=tally(feed_seq=5)))
+    for wait in RESTARTS_S:
+        v.jobs[1].sinks["a"].state = STARTING
         assert decide(v, w.SinkGone(1, "a", clean, "", "x"), 100.0) == []
         assert next_wake(v, 100.0) == pytest.approx(wait, abs=0.01)
     assert decide(v, w.MoveRequested(1, "resume", ""), 101.0)[-1] == w.StartSink(1, "a"), "a person's word: at once"
@@ -171,7 +174,7 @@ def test_a_sink_that_ends_by_itself_is_started_again_after_a_while(clean: bool) 
 
 def test_an_idle_sink_ends_and_a_search_keeps_it() -> None:
     """Some seconds after its last delivery; five minutes after a search."""
-    v = view(job(1, "completed", sinks={"a": SinkView("a", 5, "on", told=5)}, tally=tally(feed_seq=5)))
+    v = view(job(1, "completed", sinks={"a": SinkView("a", 5, SinkOn(5, 0.0))}, tally=tally(feed_seq=5)))
     decide(v, w.SinkWanted(1, "a"), 0.0)
     assert decide(v, w.Tick(), 299.0) == []
     assert decide(v, w.Tick(), 300.1) == [w.EndSink(1, "a")]
@@ -184,7 +187,7 @@ def test_an_idle_sink_ends_and_a_search_keeps_it() -> None:
 
 def test_a_walker_that_does_not_end_is_ended() -> None:
     """A source that hangs holds it: a pause must not wait for ever. Asked, then ended, once each."""
-    v, seconds = view(job(walking=True, rescan=True)), WALK_END_S
+    v, seconds = view(job(walk=Walking(), rescan=Rescan())), WALK_END_S
     assert w.EndWalk(1) in decide(v, w.MoveRequested(1, "pause", ""), 0.0)
     assert next_wake(v, seconds - 1) == pytest.approx(1.0, abs=0.01)
     assert decide(v, w.Tick(), seconds) == []
@@ -211,13 +214,13 @@ def test_where_nobody_reads_no_source_is_asked() -> None:
     v = view(job(tally=tally(pending=9)))
     assert kinds(decide(v, w.Tick(), 0.0)) == ["Spawn"]
     assert w.AskSources(1) not in decide(v, w.Tick(), 3 * QUIET_S)
-    v = view(job(rescan=True))
+    v = view(job(rescan=Rescan()))
     assert kinds(decide(v, w.Tick(), 9.0)) == ["StartWalk"]
     assert w.AskSources(1) not in decide(v, w.Tick(), 9.0 + QUIET_S - 1)
     assert w.AskSources(1) in decide(v, w.Tick(), 9.0 + QUIET_S)
 
 
-@pytest.mark.parametrize(("state", "seconds"), [("ending", DRAIN_S), ("starting", LOAD_S)])
+@pytest.mark.parametrize(("state", "seconds"), [(ENDING, DRAIN_S), (STARTING, LOAD_S)])
 def test_a_sink_that_hangs_is_ended(state: Any, seconds: float) -> None:
     """One that neither opens nor closes would keep its job from completing, or from being removed, for ever."""
     v = view(job(1, "paused", sinks={"a": SinkView("a", 0, state)}, tally=tally(feed_seq=5)))
@@ -226,7 +229,7 @@ def test_a_sink_that_hangs_is_ended(state: Any, seconds: float) -> None:
     assert decide(v, w.Tick(), seconds + 0.01) == [w.EndSink(1, "a", at_once=True)]
     assert decide(v, w.Tick(), 2 * seconds) == []
     after = decide(v, w.SinkGone(1, "a", False, "", "it was ended by SIGKILL"), 2 * seconds)
-    assert after + decide(v, w.Tick(), 2 * seconds + SINK_RESTARTS_S[0]) == [w.StartSink(1, "a")]
+    assert after + decide(v, w.Tick(), 2 * seconds + RESTARTS_S[0]) == [w.StartSink(1, "a")]
 
 
 def test_a_worker_that_does_not_load_is_ended_and_the_job_says_so() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ingestd.policy import decide as deciding, messages as w, plan as planning
-from ingestd.policy.state import Flight, JobView, Now, View, WorkerView
+from ingestd.policy.state import Flight, JobView, Now, SinkEnding, SinkOn, SinkStarting, View, WorkerView
 from ingestd.protocol.work import Outcome, Stat
 from ingestd.records import Tally
 
 STAT = Stat(1, 1, 1, 1)
 SHA = b"\x01" * 32
+STARTING, ON, ENDING = SinkStarting(0.0, 0), SinkOn(0, 0.0), SinkEnding(0.0)
 
 
 def tally(**counts: Any) -> Tally:
@@ -22,7 +23,7 @@ def tally(**counts: Any) -> Tally:
 
 def job(ident: int = 1, status: Any = "running", **changes: Any) -> JobView:
     view = JobView(
-        ident, f"job{ident}", status, "", 0, batch_size=100, workers=1, cooldown_s=0.0, rescan=False, resolved=True,
+        ident, f"uuid-{ident}", f"job{ident}", status, "", 0, batch_size=100, workers=1, cooldown_s=0.0, resolved=True,
         tally=tally(), sinks={},
     )  # fmt: skip
     for name, value in changes.items():
