@@ -21,7 +21,11 @@ DEATHS_TOLERATED: Final = 5
 
 
 def decide(view: View, event: w.Event, clock: Now) -> list[w.Command]:
-    """Apply ``event`` to ``view``; return what is to be done, in order."""
+    """Apply ``event`` to ``view``; return what is to be done, in order.
+
+    An event may be about a job, worker, sink or item that is gone by now: then it changes nothing. Raises ``TypeError``
+    for one that has no rule here.
+    """
     commands: list[w.Command] = []
     now = clock.steady
     if activity.is_sign(event):
@@ -94,6 +98,8 @@ def decide(view: View, event: w.Event, clock: Now) -> list[w.Command]:
         case w.SinkWanted(job_id, name):
             if sink := view.sink(job_id, name):
                 sink.used = now
+        case _:
+            w.unhandled(event)
     return commands + plan(view, clock)
 
 

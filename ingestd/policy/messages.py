@@ -1,8 +1,12 @@
-"""Events in, commands out: the vocabulary between ``decide`` and ``supervisor.loop``. Plain data, no handles."""
+"""Events in, commands out: what ``decide`` and ``supervisor.loop`` say to each other. Plain data, no handles.
+
+Nothing is dropped: an event without a rule and a command that nobody performs are defects, and end the daemon.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Never, NoReturn
 
 import msgspec
 
@@ -356,3 +360,11 @@ Command = (
     | EndSink
     | Awake
 )
+
+
+def unhandled(message: Never) -> NoReturn:
+    """The last case of a ``match`` over ``Event`` or ``Command``; the type checker proves that none is left for it.
+
+    Raises ``TypeError`` that names the message.
+    """
+    raise TypeError(f"nobody handles {message!r}")

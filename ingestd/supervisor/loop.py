@@ -160,7 +160,7 @@ class Supervisor:
             case w.Awake(wanted, reason):
                 self.power.want(wanted, reason)
             case _:
-                raise TypeError(f"no way to perform {command!r}")
+                w.unhandled(command)
 
     def _child_started(self, child: Child) -> None:
         self.log.info("child started", **child.traces, child=child.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ingestd.ledger import jobs
@@ -14,12 +15,21 @@ from ingestd.supervisor.children import Child, Ending
 from ingestd.supervisor.shared import Shared
 
 
+@dataclass(slots=True)
+class ProbeProcess:
+    """One probe. ``answered``: it has said what the models are; ``asked``: we have told it to end."""
+
+    child: Child
+    answered: bool = False
+    asked: bool = False
+
+
 class Probes:
     """Starts, hears and ends them, one a job at most. The answer comes as ``Resolved`` or ``ProbeFailed``."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._running: dict[int, Child] = {}
+        self._running: dict[int, ProbeProcess] = {}
 
     def start(self, job: int) -> None:
         """Begin to resolve a job's models."""
@@ -28,30 +38,36 @@ class Probes:
         requests = requests_of(spec)
 
         def message(said: Any) -> None:
-            if isinstance(said, work.Probed):
-                steps = passes_and_bits(spec, said.steps)
-                future = s.ledger.write(lambda db: jobs.resolve(db, job, steps, said.provenance))
-                s.then(future, lambda rows: self._resolved(job, rows))
-            elif isinstance(said, work.Fetching):
-                s.post(w.Fetched(job, said.model, said.done, said.total))
-
-        def ended(ending: Ending) -> None:
-            self._running.pop(job, None)
-            if child.kill_asked.is_set():
-                s.post(w.ProbeFailed(job, "ended", ending.cause()))
-            elif not ending.clean:
-                kind = ending.fatal.kind if ending.fatal else "crash"
-                s.log.warning("models not resolved", **child.traces, cause=ending.cause())
-                s.post(w.ProbeFailed(job, kind, ending.cause()))
+            match said:
+                case work.Probed():
+                    probe.answered = True
+                    steps = passes_and_bits(spec, said.steps)
+                    future = s.ledger.write(lambda db: jobs.resolve(db, job, steps, said.provenance))
+                    s.then(future, lambda rows: self._resolved(job, rows))
+                case work.Fetching(model, done, total):
+                    s.post(w.Fetched(job, model, done, total))
+                case _:
+                    s.unexpected(probe.child, said)
 
         name = s.rows[job].name
         models = [request.model for request in requests]
         child = s.children.start(
-            "worker", f"probe {name}", message, ended, job=name,
+            "worker", f"probe {name}", message, lambda ending: self._ended(job, probe, ending), job=name,
             secrets=environment.of_models(models), online=environment.may_fetch(models),
         )  # fmt: skip
+        probe = self._running[job] = ProbeProcess(child)
         child.send(work.Probe(requests, s.machine(job)))
-        self._running[job] = child
+
+    def _ended(self, job: int, probe: ProbeProcess, ending: Ending) -> None:
+        s = self._shared
+        self._running.pop(job, None)
+        if probe.asked:
+            s.post(w.ProbeFailed(job, "ended", ending.cause()))
+        elif not (ending.clean and probe.answered):
+            kind = ending.fatal.kind if ending.fatal else "crash"
+            cause = "it ended without an answer" if ending.clean else ending.cause()
+            s.log.warning("models not resolved", **probe.child.traces, cause=cause)
+            s.post(w.ProbeFailed(job, kind, cause))
 
     def _resolved(self, job: int, rows: list[StepRow]) -> w.Event:
         s = self._shared
@@ -60,11 +76,12 @@ class Probes:
         return w.Resolved(job)
 
     def end(self, job: int) -> None:
-        """End a job's probe at once, if there is one: what it has fetched is kept by the hub's cache."""
-        if child := self._running.get(job):
-            child.kill()
+        """End a job's probe at once, if there is one: what it has fetched lies in the hub's cache."""
+        if probe := self._running.get(job):
+            probe.asked = True
+            probe.child.kill()
 
     def end_all(self) -> None:
         """End every probe, when the daemon shuts down."""
-        for child in self._running.values():
-            child.kill()
+        for job in self._running:
+            self.end(job)

@@ -88,9 +88,14 @@ class Queries:
         fingerprint = step.fingerprint
 
         def said(message: Any) -> None:
-            if isinstance(message, work.Encoded) and message.id in encoder.answers:
-                encoder.answers[message.id] = message
-            encoder.ready = encoder.ready or isinstance(message, work.Ready)
+            match message:
+                case work.Ready():
+                    encoder.ready = True
+                case work.Encoded(ident):
+                    if ident in encoder.answers:  # else nobody waits for it any more
+                        encoder.answers[ident] = message
+                case _:
+                    s.unexpected(child, message)
             s.post(w.Tick())
 
         def ended(ending: Ending) -> None:

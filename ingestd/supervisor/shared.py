@@ -24,9 +24,9 @@ from ingestd.policy import messages as w
 from ingestd.policy.disk_estimate import Estimate
 from ingestd.policy.pace import Pace
 from ingestd.policy.state import Now, View
-from ingestd.protocol.work import Machine
+from ingestd.protocol.work import Fatal, Machine
 from ingestd.records import Committed, JobRow, Recipe, StepRow
-from ingestd.supervisor.children import Children
+from ingestd.supervisor.children import Child, Children
 
 T = TypeVar("T")
 
@@ -107,6 +107,20 @@ class Shared:
             key_file=self.settings["endpoint_key_file"],
             open_http=self.settings["endpoint_open_http"] == "yes",
         )
+
+    def unexpected(self, child: Child, said: object) -> None:
+        """A child has said what its part does not handle: it is killed with that as its cause, and the daemon goes on.
+
+        Dropped instead, whoever waits for what it meant would wait for ever. It is a defect of the child's code or of
+        ours, so the log has it as an error.
+        """
+        name = type(said).__name__
+        self.log.error("unexpected message", **child.traces, child=child.name, message=name)
+        child.fatal = child.fatal or Fatal(
+            kind="crash", operation="understand", object=f"the process {child.name}",
+            message=f"it said {name}, which nobody expects of it", remedy="It was killed; this is a defect of ingestd",
+        )  # fmt: skip
+        child.kill()
 
     # ------------------------------------------------------------------------------------------------- for the loop
 

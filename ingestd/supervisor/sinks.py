@@ -179,9 +179,12 @@ class Sinks:
                 text = f"{message}. {remedy}; trying again in {retry_s:.0f} s" if message else ""
                 s.post(w.SinkTrouble(job, name, text))
             case Hits(ident):
-                if ident in link.answers:
+                if ident in link.answers:  # else nobody waits for it any more
                     link.answers[ident] = said
                 s.post(w.Tick())
+            case _:
+                assert link.child is not None
+                s.unexpected(link.child, said)
 
     def _ended(self, job: int, name: str, link: Link, ending: Ending) -> None:
         s = self._shared

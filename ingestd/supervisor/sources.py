@@ -62,6 +62,8 @@ class Sources:
         def said(message: Any) -> None:
             if isinstance(message, RootsResolved):
                 answers.append(message)
+            else:
+                self._shared.unexpected(child, message)
 
         def end(ending: Ending) -> None:
             endings.append(ending)

@@ -82,22 +82,29 @@ class Walks:
             walk.child.send(Finish())
 
     def _said(self, job: int, walk: WalkProcess, said: Any) -> None:
+        match said:
+            case ScanEnd():
+                walk.report = said
+            case Listing():
+                self._listed(job, walk, said)
+            case _:
+                assert walk.child is not None
+                self._shared.unexpected(walk.child, said)
+
+    def _listed(self, job: int, walk: WalkProcess, listing: Listing) -> None:
         s = self._shared
-        if isinstance(said, ScanEnd):
-            walk.report = said
-        elif isinstance(said, Listing):
-            recipe, now = s.recipes[job], s.clocks.wall_ms()
+        recipe, now = s.recipes[job], s.clocks.wall_ms()
 
-            def change(db: sqlite3.Connection) -> Tally:
-                scans.apply(db, job, walk.scan, recipe, said, now)
-                return jobs.tally(db, job)
+        def change(db: sqlite3.Connection) -> Tally:
+            scans.apply(db, job, walk.scan, recipe, listing, now)
+            return jobs.tally(db, job)
 
-            def applied(tally: Tally) -> w.Event:
-                if walk.child is not None:
-                    walk.child.send(Credit(1))
-                return w.Tallied(job, tally)
+        def applied(tally: Tally) -> w.Event:
+            if walk.child is not None:
+                walk.child.send(Credit(1))
+            return w.Tallied(job, tally)
 
-            s.then(s.ledger.write(change), applied)
+        s.then(s.ledger.write(change), applied)
 
     def _ended(self, job: int, walk: WalkProcess, ending: Ending) -> None:
         s = self._shared

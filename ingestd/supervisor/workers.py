@@ -90,6 +90,9 @@ class Workers:
                 handle.usage = said
             case work.Ready(ms, model_batch):
                 self._ready(worker, handle, ms, model_batch)
+            case _:
+                assert handle.child is not None
+                s.unexpected(handle.child, said)
 
     def _ready(self, worker: int, handle: WorkerHandle, ms: float, model_batch: int) -> None:
         s = self._shared

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
+from typing import get_args
+
 import pytest
 
 from ingestd.policy import messages as w
@@ -117,21 +120,43 @@ def test_a_sink_that_was_taken_away_ends() -> None:
     assert decide(v, w.JobKnown(job(1, "completed", sinks={"a": SinkView("a", 0)})), 2.0) == [w.StartSink(1, "a")]
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        w.JobRemoving(9), w.MoveRequested(9, "pause", ""), w.Resolved(9), w.ProbeFailed(9, "crash", ""),
-        w.Tallied(9, tally()), w.WalkEnded(9, True, "", tally()), w.WorkerReady(9, 1),
-        w.ItemBegan(9, 1), w.ItemHashed(9, 1, SHA, STAT),
-        w.ContentKnown(9, 1, KnownContent(0, 0)), w.ItemOutcome(9, outcome(1)), w.Stored(9, {9: []}, {9: []}, tally()),
-        w.WorkerGone(9, False, "", ""), w.SinkDelivered(9, "a", 1), w.SinkTrouble(9, "a", ""), w.DiskShort(9, ""),
-        w.SinkGone(9, "a", True, "", ""), w.SinkWanted(9, "a"), w.JobForgotten(9),
-    ],
-    ids=lambda event: type(event).__name__,
-)  # fmt: skip
+GONE: list[w.Event] = [
+    w.JobRemoving(9), w.JobForgotten(9), w.MoveRequested(9, "pause", ""), w.Resolved(9), w.Fetched(9, "clip", 1, 2),
+    w.ProbeFailed(9, "crash", ""), w.DiskShort(9, ""), w.SourceLost(9, ""), w.Tallied(9, tally()),
+    w.WalkEnded(9, True, "", tally()), w.WorkerReady(9, 1), w.WorkerRefused(9), w.ItemBegan(9, 1),
+    w.ItemHashed(9, 1, SHA, STAT), w.ContentKnown(9, 1, KnownContent(0, 0)), w.ItemOutcome(9, outcome(1)),
+    w.Stored(9, {9: []}, {9: []}, tally()), w.WorkerGone(9, False, "", ""), w.SinkDelivered(9, "a", 1),
+    w.SinkTrouble(9, "a", ""), w.SinkGone(9, "a", True, "", ""), w.SinkWanted(9, "a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("event", GONE, ids=lambda event: type(event).__name__)
 def test_an_event_of_what_is_gone_means_nothing(event: w.Event) -> None:
     """Answers may come when their job, worker or sink is not known any more."""
     assert decide(view(), event, 0.0) == []
+
+
+def test_every_event_has_a_rule() -> None:
+    """Each may come when what it is about is gone; the others are about nothing that could be."""
+    assert {type(event) for event in GONE} == set(get_args(w.Event)) - {w.Tick, w.JobKnown, w.Closing}
+
+
+def test_every_message_is_an_event_or_a_command() -> None:
+    """One that stands in neither list would be known to nobody."""
+    written = {one for one in vars(w).values() if isinstance(one, type) and is_dataclass(one)}
+    written = {one for one in written if one.__module__ == w.__name__}
+    assert written == set(get_args(w.Event)) | set(get_args(w.Command)) | {w.Claim}
+
+
+def test_an_event_without_a_rule_is_an_error_that_names_it() -> None:
+    """It would else be dropped without a word, and whoever waits for what follows would wait for ever."""
+
+    class Surprise:
+        def __repr__(self) -> str:
+            return "Surprise(job=1)"
+
+    with pytest.raises(TypeError, match=r"nobody handles Surprise\(job=1\)"):
+        decide(view(job()), Surprise(), 0.0)  # type: ignore[arg-type]
 
 
 # -------------------------------------------------------------------------------------------------- hashes and copies

@@ -106,6 +106,12 @@ class Stage:
         await self.stored()
         return self.actors.started[-1]
 
+    async def until_started(self) -> None:
+        """Return when a child was started."""
+        with anyio.fail_after(SOON_S):
+            while not self.actors.started:
+                await anyio.lowlevel.checkpoint()
+
     async def stored(self) -> None:
         """Return when what was written before is durable, and what follows from that has been called."""
         await self.shared.ledger.write(lambda _: None)
