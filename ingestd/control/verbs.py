@@ -19,6 +19,7 @@ from ingestd.host.log_note import where
 from ingestd.ledger import items, jobs, report
 from ingestd.ledger.report import JobFacts
 from ingestd.policy import messages as w
+from ingestd.policy.notices import JobChanged, Notice
 from ingestd.policy.states import JobEvent
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes, shown
@@ -51,10 +52,8 @@ class Verbs:
         self._stop = stop
         self._started = supervisor.clocks.wall_ms() / 1000
         self._process = psutil.Process()
-        self._listeners: set[Any] = set()
         self.starting = anyio.Lock()
         self.looking = anyio.Semaphore(LOOKS)
-        supervisor.on_change = self._changed
 
     def handlers(self) -> dict[str, Callable[[Any], Awaitable[c.Reply]]]:
         """Every verb that answers once, by name."""
@@ -329,22 +328,18 @@ class Verbs:
 
     # ------------------------------------------------------------------------------------------------------- the stream
 
-    def _changed(self, job: int) -> None:
-        for listener in self._listeners:
-            listener(job)
-
     async def stream_subscribe(self, params: c.Subscribe, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         """Snapshots of jobs as they change, four a second at most: a slow client gets fewer, never a backlog."""
         only = (await self.one(params.job, "follow")).row.id if params.job else None
         dirty: set[int] = set()
         woken = anyio.Event()
 
-        def listener(job: int) -> None:
-            if only in (None, job):
-                dirty.add(job)
+        def heard(notice: Notice) -> None:
+            if isinstance(notice, JobChanged) and only in (None, notice.job):
+                dirty.add(notice.job)
                 woken.set()
 
-        self._listeners.add(listener)
+        unlisten = self.supervisor.notices.listen(heard)
         try:
             known = [f for f in await self.facts() if only in (None, f.row.id)]
             await send({"result": c.SubscribeReply([self.describe(f) for f in known])})
@@ -359,4 +354,4 @@ class Verbs:
                         await send({"jsonrpc": "2.0", "method": "event", "params": event})
                 await anyio.sleep(0.25)
         finally:
-            self._listeners.discard(listener)
+            unlisten()

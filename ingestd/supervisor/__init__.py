@@ -7,5 +7,6 @@ its constructor and no others; no part knows the loop.
 The parts: ``job_records`` (jobs as the ledger and their files have them), ``removal``, ``disk_check``, ``probes``
 (which models are these?), ``sources`` (are they there?), ``walks``, ``workers`` (their processes) with ``read_scope``
 (what they may read), ``commits`` (what the ledger is told of their items), ``sinks``, ``search`` and ``power`` (keeping
-the machine awake). ``children`` starts, hears and ends processes; it is below all the others.
+the machine awake). Below them are ``children`` (starts, hears and ends processes) and ``notices`` (who listens to what
+happens).
 """

@@ -8,6 +8,7 @@ from typing import Final
 
 from ingestd.ledger import items, jobs
 from ingestd.policy import messages as w
+from ingestd.policy.notices import BatchEnded, ItemFailed
 from ingestd.protocol import work
 from ingestd.protocol.pathtext import shown
 from ingestd.records import Claimed, Committed, Tally
@@ -102,6 +103,8 @@ class Commits:
         def stored(tally: Tally) -> w.Event:
             ended = "died" if command.lost else "ended"
             s.log.info("batch ended", **handle.traces, outcome=ended, given=command.given, peak_bytes=peak, cpu_s=cpu)
+            if s.notices.heard and batch is not None:
+                s.notices.post(BatchEnded(*s.about(job), batch, command.lost, command.given, peak, cpu))
             for item in quarantined:
                 self._failed(handle, item, handle.paths.get(item, b""), kind, "worker", command.cause)
             return w.Tallied(job, tally, command.worker)
@@ -112,6 +115,10 @@ class Commits:
         self, handle: WorkerHandle, item: int, path: bytes, kind: str = "", stage: str = "", message: str = ""
     ) -> None:
         # What a model or its server says may quote the description: that is in the ledger, for ``failed`` and ``show``.
-        why = {"kind": kind, "stage": stage, "message": "" if stage == "model" else message}
+        s = self._shared
+        message = "" if stage == "model" else message
+        why = {"kind": kind, "stage": stage, "message": message}
         told = {key: value for key, value in why.items() if value}
-        self._shared.log.warning("item failed", **handle.traces, item=item, path=shown(path)[0], **told)
+        s.log.warning("item failed", **handle.traces, item=item, path=shown(path)[0], **told)
+        if s.notices.heard:
+            s.notices.post(ItemFailed(*s.about(handle.job), item, path, kind, stage, message))

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from ingestd.policy import messages as w
+from ingestd.policy import messages as w, notices
 from ingestd.policy.decide import decide
 from ingestd.policy.plan import next_wake
 from ingestd.protocol.control import RemoveReply
@@ -46,7 +46,6 @@ class Supervisor:
     def __init__(self, shared: Shared, log_dropped: Callable[[], int] = lambda: 0) -> None:
         self.shared = shared
         self.log_dropped = log_dropped
-        self.on_change: Callable[[int], None] = lambda job: None
         self.serving = anyio.Event()
         self._given_up = False
 
@@ -66,7 +65,7 @@ class Supervisor:
         self.ledger, self.places, self.clocks, self.log = shared.ledger, shared.places, shared.clocks, shared.log
         self.view, self.rows, self.steps, self.recipes = shared.view, shared.rows, shared.steps, shared.recipes
         self.paces, self.estimates, self.recent = shared.paces, shared.estimates, shared.recent
-        self.post, self.settled, self.until = shared.post, shared.settled, shared.until
+        self.post, self.settled, self.until, self.notices = shared.post, shared.settled, shared.until, shared.notices
         self.load, self.know, self.keep_job_file = self.records.load, self.records.know, self.records.keep_file
 
     async def run(self, tasks: TaskGroup) -> None:
@@ -115,20 +114,21 @@ class Supervisor:
     def _handle(self, event: w.Event) -> None:
         s = self.shared
         s.view.stuck = bool(s.ledger.trouble)
-        commands = decide(s.view, event, s.now())
+        now = s.now()
+        was = notices.before(s.view, event) if s.notices.heard else None
+        commands = decide(s.view, event, now)
         if isinstance(event, w.Stored):
             self.disk.weigh(event.job)
         for command in commands:
             self._perform(command)
-        job = getattr(event, "job", None)
-        if isinstance(job, int):
-            self.on_change(job)
+        if was is not None:
+            for notice in notices.of_decision(was, event, commands, s.view, now.wall_ms):
+                s.notices.post(notice)
 
     def _perform(self, command: w.Command) -> None:
         match command:
             case w.SetStatus():
                 self.records.set_status(command)
-                self.on_change(command.job)
             case w.StartProbe(job):
                 self.probes.start(job)
             case w.EndProbe(job):

@@ -27,6 +27,7 @@ from ingestd.policy.state import Now, View
 from ingestd.protocol.work import Fatal, Machine
 from ingestd.records import Committed, JobRow, Recipe, StepRow
 from ingestd.supervisor.children import Child, Children
+from ingestd.supervisor.notices import Notices
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ class Shared:
 
     ``view`` is what ``decide`` knows, and only ``decide`` changes it. ``rows``, ``steps`` and ``recipes`` are the jobs
     as the ledger has them, by id; ``paces``, ``estimates`` and ``recent`` (newest first, each with its wall time in
-    milliseconds) are for ``status``. ``tasks`` and ``children`` are there from ``Supervisor.run`` on.
+    milliseconds) are for ``status``. Whoever listens to ``notices`` is told what happens. ``tasks`` and ``children``
+    are there from ``Supervisor.run`` on.
     """
 
     ledger: Ledger
@@ -58,8 +60,10 @@ class Shared:
     recent: dict[int, deque[tuple[Committed, int]]] = field(default_factory=dict)
     tasks: TaskGroup = field(init=False)
     children: Children = field(init=False)
+    notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:
+        self.notices = Notices(self.log)
         self._send, self._mailbox = anyio.create_memory_object_stream[Posted](float("inf"))
         self._changed = anyio.Event()
 
@@ -107,6 +111,11 @@ class Shared:
             key_file=self.settings["endpoint_key_file"],
             open_http=self.settings["endpoint_open_http"] == "yes",
         )
+
+    def about(self, job: int) -> tuple[int, int, str, str]:
+        """What every notice of a job begins with: the time, its id, name and uuid."""
+        row = self.rows.get(job)
+        return self.clocks.wall_ms(), job, row.name if row else "", row.uuid if row else ""
 
     def unexpected(self, child: Child, said: object) -> None:
         """A child has said what its part does not handle: it is killed with that as its cause, and the daemon goes on.

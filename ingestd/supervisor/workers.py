@@ -9,6 +9,7 @@ from typing import Any
 from ingestd.ledger import items, jobs
 from ingestd.lockdown.environment import of_models
 from ingestd.policy import messages as w
+from ingestd.policy.notices import WorkerDied
 from ingestd.protocol import work
 from ingestd.supervisor.children import Child, Ending
 from ingestd.supervisor.read_scope import ReadScope, source_paths
@@ -119,15 +120,18 @@ class Workers:
         return handle.child.locked.force if handle and handle.child and handle.child.locked else []
 
     def _ended(self, worker: int, ending: Ending) -> None:
-        handle = self.handles[worker]
+        s, handle = self._shared, self.handles[worker]
         kind = ending.fatal.kind if ending.fatal else ""
         if not ending.clean and not handle.killed:
-            view = self._shared.view.workers.get(worker)
+            view = s.view.workers.get(worker)
             suspects = sorted(view.began) if view else []
-            self._shared.log.warning(
+            s.log.warning(
                 "worker died", **handle.traces, items=suspects, cause=ending.cause(), last_lines=ending.last_lines
             )
-        self._shared.post(w.WorkerGone(worker, ending.clean, kind, ending.cause()))
+            if s.notices.heard:
+                about = s.about(handle.job)
+                s.notices.post(WorkerDied(*about, handle.batch or 0, kind or "crash", ending.cause(), tuple(suspects)))
+        s.post(w.WorkerGone(worker, ending.clean, kind, ending.cause()))
 
     def tell(self, worker: int, message: Any) -> None:
         """Send a worker a message; one that is gone gets none."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ingestd.ledger import jobs
+from ingestd.policy import messages as w, notices as n
 from ingestd.policy.activity import AFTER_S, STALL_S
 from ingestd.policy.plan import next_wake, plan
 from ingestd.policy.state import WINDOW, SinkOn, SinkStarting, View
@@ -75,6 +77,28 @@ def _check_time(world: World) -> None:
     for later in (0.0, wake / 2, wake - 0.002) if wake > 0.01 else (0.0,):
         commands = plan(twin(world.view), world.at(later))
         assert not commands, f"{later} s later, without any event: {commands}"
+
+
+def check_notices(world: World, commands: Sequence[w.Command], told: Sequence[n.Notice]) -> None:
+    """Every move is told once and truly, what has ended has nothing left, and a sink is away before it is back."""
+    moves = [(c.job, c.status, c.reason, c.actor) for c in commands if isinstance(c, w.SetStatus)]
+    assert [(m.job, m.status, m.reason, m.actor) for m in told if isinstance(m, n.JobMoved)] == moves
+    changed = [notice.job for notice in told if isinstance(notice, n.JobChanged)]
+    assert len(changed) == len(set(changed))
+    assert {job for job, *_ in moves} <= set(changed)
+    for notice in told:
+        job = world.view.jobs[notice.job]
+        assert (notice.at, notice.name, notice.uuid) == (world.at().wall_ms, job.name, job.uuid)
+        match notice:
+            case n.JobFinished(done=done, failed=failed):
+                assert (job.tally.open, done, failed) == (0, job.tally.done, job.tally.failed)
+            case n.SinkAway(sink=sink):
+                assert (job.id, sink) not in world.sinks_away
+                world.sinks_away.add((job.id, sink))
+            case n.SinkBack(sink=sink):
+                world.sinks_away.remove((job.id, sink))
+    away = {(job.id, sink.name) for job in world.view.jobs.values() for sink in job.sinks.values() if sink.message}
+    assert away == world.sinks_away
 
 
 def check_end(world: World) -> None:

@@ -17,14 +17,14 @@ import msgspec
 
 from ingestd.config import JobSpec, SinkSpec
 from ingestd.ledger import items, jobs, ledger, scans
-from ingestd.policy import messages as w
+from ingestd.policy import messages as w, notices
 from ingestd.policy.decide import decide
 from ingestd.policy.plan import next_wake
 from ingestd.policy.state import JobView, Now, View
 from ingestd.protocol import work
 from ingestd.records import Recipe, RootRef
 from tests.policy.family import Family
-from tests.policy.invariants import check
+from tests.policy.invariants import check, check_notices
 from tests.policy.parts import Entry, File, Handle, Kind, SinkProcess, Walk, Worker
 
 
@@ -62,6 +62,7 @@ class World(Family):
         self.sink_asked: set[tuple[int, str]] = set()
         self.probes: set[int] = set()
         self.awake = False
+        self.sinks_away: set[tuple[int, str]] = set()
         self.moved_in_flight.clear()
         self.epoch = jobs.begin_epoch(self.db, self.ms, 1, "test")
         for row in jobs.rows(self.db):
@@ -178,9 +179,13 @@ class World(Family):
         self.handle(self.mailbox.popleft())
 
     def handle(self, event: w.Event) -> None:
-        for command in decide(self.view, event, self.at()):
+        was = notices.before(self.view, event)
+        commands = decide(self.view, event, self.at())
+        for command in commands:
             self.perform(command)
         check(self)
+        told = notices.of_decision(was, event, commands, self.view, self.at().wall_ms)
+        check_notices(self, commands, told)
 
     def commit(self) -> None:
         change, then = self.writer.popleft()

@@ -31,8 +31,8 @@ def test_no_part_knows_the_loop(part: str) -> None:
 
 
 def test_shared_knows_no_part() -> None:
-    """Of the package it knows the keeper of processes alone."""
-    assert imported("shared") == {"children"}
+    """Of the package it knows what is below all parts."""
+    assert imported("shared") == {"children", "notices"}
 
 
 def test_what_is_posted_is_decided_in_its_order(tmp_path: Path) -> None:
