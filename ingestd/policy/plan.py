@@ -10,17 +10,7 @@ from typing import Final
 
 from ingestd.policy import activity, deadlines, deliveries, messages as w
 from ingestd.policy.moves import moved
-from ingestd.policy.state import (
-    WINDOW,
-    JobView,
-    Now,
-    ProbeStopping,
-    Probing,
-    View,
-    Walking,
-    WalkStopping,
-    WorkerView,
-)
+from ingestd.policy.state import WINDOW, JobView, Now, ProbeStopping, Probing, View, Walking, WalkStopping, WorkerView
 from ingestd.protocol.work import Drain, Finish
 
 GROUP_MAX: Final = 16
