@@ -1,4 +1,4 @@
-"""Whether there is work that the machine must stay awake for. Pure, like ``plan``, of which it is the last word.
+"""Whether there is work that the machine must stay awake for. Pure; ``plan`` asks it last.
 
 Only what makes progress counts: items in workers, a walk, a probe that resolves or fetches models, a delivery. A pause,
 a wait for a source, a sink or free space, and the time after the last job do not: the machine may sleep then.
@@ -17,7 +17,7 @@ whether a source is back, is over by then."""
 
 STALL_S: Final = 3600.0
 """Seconds without any sign of progress after which the machine may sleep although something still seems to work. Longer
-than the slowest batch of descriptions on a small processor, and than a process may load (``plan.LOAD_S``)."""
+than the slowest batch of descriptions on a small processor, and than a process may load (``deadlines.LOAD_S``)."""
 
 _SIGNS: Final = (w.Resolved, w.WorkerReady, w.ItemBegan, w.ItemHashed, w.ContentKnown, w.ItemOutcome, w.Stored,
                  w.SinkDelivered)  # fmt: skip
@@ -28,7 +28,7 @@ def is_sign(event: w.Event) -> bool:
     if isinstance(event, w.Tallied):
         return event.gone is None
     if isinstance(event, w.WalkEnded):
-        return event.paid
+        return event.counts
     return isinstance(event, _SIGNS)
 
 

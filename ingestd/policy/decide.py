@@ -167,9 +167,9 @@ def _walk_ended(view: View, event: w.WalkEnded, now: float) -> None:
     interrupted = isinstance(job.walk, WalkStopping)
     job.walk = None
     job.tally = event.tally
-    if event.paid:
+    if event.counts:
         # A start during the walk asks for another one: this one may have passed what that one is to find.
-        job.rescan = Rescan() if event.owed else None
+        job.rescan = Rescan() if event.again else None
         return
     rescan = job.rescan or Rescan()
     failures, not_before = rescan.failures, rescan.not_before

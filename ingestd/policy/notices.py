@@ -186,8 +186,8 @@ def _of_event(was: Before, event: w.Event, view: View, at: int) -> list[Notice]:
     match event:
         case w.JobForgotten():
             return [JobRemoved(*about)]
-        case w.WalkEnded(paid=paid, trouble=trouble, tally=tally):
-            return [WalkFinished(*about, paid, trouble, tally.found, tally.skipped)]
+        case w.WalkEnded(counts=counts, trouble=trouble, tally=tally):
+            return [WalkFinished(*about, counts, trouble, tally.found, tally.skipped)]
         case w.SinkDelivered(sink=name) | w.SinkTrouble(sink=name) | w.SinkGone(sink=name):
             sink = view.sink(was.job, name)
             message = sink.message if sink else ""

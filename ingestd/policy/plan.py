@@ -64,7 +64,7 @@ def next_wake(view: View, clock: Now) -> float:
 
 
 def _reopen(view: View) -> list[w.Command]:
-    """A completed job that owes a walk or has items to do was asked for again, whatever became of the asking itself.
+    """A completed job with a walk to make or items to do was asked for again, whatever became of the asking itself.
 
     The request is stored before the view hears of it: the daemon may have ended in between, or the job have completed.
     """
@@ -171,7 +171,7 @@ def _finish_batch(job: JobView, worker: WorkerView, now: float) -> list[w.Comman
 
 
 def _conclude(view: View, job: JobView, now: float) -> list[w.Command]:
-    """Nothing left to compute: the job completes, or waits for a sink or a source in words."""
+    """Nothing left to compute: the job completes, or waits for a sink or a source, and says so."""
     if job.walk or job.tally.open or view.workers_of(job.id) or any(w_job == job.id for w_job in _buffered(view)):
         return []
     if job.rescan:

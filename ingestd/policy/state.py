@@ -182,7 +182,7 @@ class WalkStopping:
 
 @dataclass(frozen=True, slots=True)
 class Rescan:
-    """A walk of a job's sources is still to be made, or to be made again, but not before ``not_before``.
+    """A walk of a job's sources is still to be made, or to be made again, and not before ``not_before``.
 
     ``failures`` of walks in a row; ``trouble``: what the last one says of a source that is away.
     """

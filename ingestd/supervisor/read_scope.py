@@ -40,7 +40,7 @@ class ReadScope:
     def __init__(self, shared: Shared, sources: Sources) -> None:
         self._shared, self._sources = shared, sources
         self._beyond: dict[int, set[bytes]] = {}
-        self._puzzling: dict[int, set[bytes]] = {}
+        self._refused_within: dict[int, set[bytes]] = {}
         self._asked: dict[int, list[bytes]] = {}
 
     def of(self, job: int, own: list[bytes]) -> list[bytes]:
@@ -58,7 +58,7 @@ class ReadScope:
     def forget(self, job: int) -> None:
         """A job was removed."""
         self._beyond.pop(job, None)
-        self._puzzling.pop(job, None)
+        self._refused_within.pop(job, None)
 
     async def _widen(self, job: int, worker: int, within: list[bytes]) -> None:
         while paths := self._asked[worker]:
@@ -80,10 +80,10 @@ class ReadScope:
     def _allow(self, job: int, path: bytes, place: bytes | None) -> None:
         s = self._shared
         beyond = self._beyond.setdefault(job, set())
-        if place is None and path in self._puzzling.setdefault(job, set()):
+        if place is None and path in self._refused_within.setdefault(job, set()):
             place = EVERYWHERE  # a second worker was refused what it was given: the lock is not understood here
         if place is None:
-            self._puzzling[job].add(path)
+            self._refused_within[job].add(path)
         elif place not in beyond and EVERYWHERE not in beyond:
             beyond.add(place)
             if len(beyond) > MAX_BEYOND:

@@ -50,7 +50,7 @@ class Sources:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._doubted: dict[int, list[tuple[int, Outcome]]] = {}
+        self._held_back: dict[int, list[tuple[int, Outcome]]] = {}
         self._asking: set[int] = set()
 
     async def resolve(self, paths: list[bytes]) -> list[ResolvedRoot]:
@@ -82,13 +82,13 @@ class Sources:
             remedy="Check that the disk or the network share is there",
         )  # fmt: skip
 
-    def doubt(self, job: int, worker: int, outcome: Outcome) -> None:
+    def hold_back(self, job: int, worker: int, outcome: Outcome) -> None:
         """Hold an outcome back until the job's sources have answered."""
-        self._doubted.setdefault(job, []).append((worker, outcome))
+        self._held_back.setdefault(job, []).append((worker, outcome))
         self.ask(job)
 
     def ask(self, job: int) -> None:
-        """Post ``SourceLost`` if a job's sources are not there; else what was held back."""
+        """Post ``SourceLost`` if a job's sources are not there; else the outcomes that were held back."""
         if job not in self._asking:
             self._asking.add(job)
             self._shared.tasks.start_soon(self._check, job)
@@ -96,7 +96,7 @@ class Sources:
     async def _check(self, job: int) -> None:
         s = self._shared
         while True:
-            held = self._doubted.pop(job, [])
+            held = self._held_back.pop(job, [])
             trouble = await self._trouble(job)
             if trouble:
                 # What is held back stays in the windows, and goes back with them when the workers have ended.
@@ -104,7 +104,7 @@ class Sources:
             else:
                 for worker, outcome in held:
                     s.post(w.ItemOutcome(worker, outcome))
-            if job not in self._doubted:
+            if job not in self._held_back:
                 break
         self._asking.discard(job)
 

@@ -20,8 +20,8 @@ from ingestd.supervisor.shared import Shared
 class WalkProcess:
     """One walk: its row, its process, and its report once it has come.
 
-    It does not pay what the job owes if we ``interrupted`` it, or if the job was asked for again meanwhile (``stale``):
-    folders that it has passed may have changed since, and it runs with the settings of before.
+    It does not count if we ``interrupted`` it, or if the job was asked for again meanwhile (``stale``): folders that it
+    has passed may have changed since, and it runs with the settings of before.
     """
 
     scan: int
@@ -66,12 +66,12 @@ class Walks:
         s.then(s.ledger.write(change), begun)
 
     def outdate(self, job: int) -> None:
-        """The job was asked for again: a walk under way goes on, and another one is owed after it."""
+        """The job was asked for again: a walk under way goes on, and another one follows it."""
         if walk := self.walks.get(job):
             walk.stale = True
 
     def end(self, job: int, *, at_once: bool) -> None:
-        """Let a walk end early; the job goes on owing it."""
+        """Let a walk end early; another one is made when the job goes on."""
         walk = self.walks.get(job)
         if walk is None:
             return  # it has just ended; ``WalkEnded`` is on its way
@@ -119,20 +119,20 @@ class Walks:
                 complete=report.complete, errors=errors[:5],
             )  # fmt: skip
 
-        owed = walk.stale
+        again = walk.stale
 
         def change(db: sqlite3.Connection) -> tuple[bool, Tally]:
-            paid = report is not None and scans.end(db, job, walk.scan, report, walk.interrupted or owed, now)
-            return paid, jobs.tally(db, job)
+            counts = report is not None and scans.end(db, job, walk.scan, report, walk.interrupted or again, now)
+            return counts, jobs.tally(db, job)
 
         def stored(value: tuple[bool, Tally]) -> w.Event:
-            paid, tally = value
+            counts, tally = value
             self.walks.pop(job, None)
             if report is None:
                 trouble = ending.cause() if ending.hung else ""
             else:
                 trouble = next((e.message for e in report.errors if e.is_root), "")
             whole = report is not None and not walk.interrupted and not trouble
-            return w.WalkEnded(job, paid or (whole and owed), trouble, tally, owed)
+            return w.WalkEnded(job, counts or (whole and again), trouble, tally, again)
 
         s.then(s.ledger.write(change), stored)

@@ -78,7 +78,7 @@ class Workers:
         s, handle = self._shared, self.handles[worker]
         match said:
             case work.Outcome() if may_be_away(said):
-                self._sources.doubt(handle.job, worker, said)
+                self._sources.hold_back(handle.job, worker, said)
             case work.Outcome():
                 s.post(w.ItemOutcome(worker, said))
             case work.Hashed(item, sha256, stat):

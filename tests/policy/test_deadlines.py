@@ -47,7 +47,7 @@ def test_a_sink_that_hangs_is_ended(state: Any, seconds: float) -> None:
 
 
 def test_a_worker_that_does_not_load_is_ended_and_the_job_says_so() -> None:
-    """It hangs in its libraries: the job waits in words, the worker goes, and it is tried again."""
+    """It hangs in its libraries: the job waits and says so, the worker goes, and it is tried again."""
     v = view(job(tally=tally(pending=10)))
     decide(v, w.Tick(), 0.0)
     assert next_wake(v, LOAD_S - 1) == pytest.approx(1.0, abs=0.01)

@@ -161,7 +161,7 @@ def test_a_start_during_a_walk_makes_another() -> None:
 
 
 def test_a_source_that_is_away_is_waited_for() -> None:
-    """What is known is worked off first; then the job waits in words, and looks again."""
+    """What is known is worked off first; then the job waits, says why, and looks again."""
     v = view(job(rescan=Rescan(), walk=Walking()))
     (status,) = decide(v, w.WalkEnded(1, False, "no such folder", tally()), 0.0)
     assert status == w.SetStatus(1, "waiting", "source offline: no such folder", "")

@@ -22,7 +22,7 @@ def test_a_sink_that_was_taken_away_ends() -> None:
 
 
 def test_a_job_waits_for_its_sinks_at_the_end_alone() -> None:
-    """Everything computed, one sink behind: it waits in words; delivered, it is completed without a turn."""
+    """Everything computed, one sink behind: it waits and says so; delivered, it is completed without a turn."""
     v = view(job(sinks={"a": SinkView("a", 2, SinkOn(5, 0.0))}, tally=tally(done=5, feed_seq=5)))
     (status,) = decide(v, w.Tick(), 0.0)
     assert status == w.SetStatus(1, "waiting", "everything is computed; delivering to a", "")

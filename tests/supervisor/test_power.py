@@ -166,7 +166,7 @@ def test_a_lost_lock_is_taken_again(inhibitor: Inhibitor, monkeypatch: pytest.Mo
 
 
 def test_a_machine_without_the_command(tmp_path: Path) -> None:
-    """Said in words; the daemon is none the worse for it."""
+    """Said in a sentence; the daemon is none the worse for it."""
 
     async def life() -> None:
         awake = Power(None, "auto", {"PATH": str(tmp_path)}, "linux")

@@ -79,7 +79,7 @@ def test_a_walker(tmp_path: Path) -> None:
         actor.says(walk.RootsResolved([]))
         cause = killed_for(s, actor, "RootsResolved")
         ended = await s.event(w.WalkEnded)
-        assert (ended.job, ended.paid) == (s.job, False)
+        assert (ended.job, ended.counts) == (s.job, False)
         assert [line["cause"] for line in s.logged("walk not finished")] == [cause]
 
     run(tmp_path, story)
