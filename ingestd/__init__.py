@@ -14,8 +14,7 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       ``recipe``, ``pace``, ``disk_estimate``): no clock, no OS, no I/O
 2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (clocks, disk, power,
                       the service manager), ``logs``, ``supervisor.children`` (starts, hears and ends child processes)
-3 conduct             ``supervisor.loop`` (performs what ``decide`` returns) with its desks ``workers`` and their
-                      ``read_scope``, ``walks``, ``sources``, ``sinks``, ``search`` and ``power``;
+3 conduct             ``supervisor`` (``loop`` performs what ``decide`` returns, by parts that know only ``shared``);
                       ``control`` (``transport`` is the socket, its clients and their rights; the verbs)
 4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),
                       ``__main__``: configuration, signals, one task group, exit codes

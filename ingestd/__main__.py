@@ -59,12 +59,13 @@ def main() -> int:
 
 def _serve(launchd: bool) -> int:
     from ingestd import config, daemon
+    from ingestd.catalogue_file import known_kinds
 
     places = paths.places()
     os.umask(0o077)
 
     def settings() -> config.Settings:
-        return config.load(os.environ, read_config(places), str(places.config))
+        return config.load(os.environ, read_config(places), str(places.config), known_kinds(places.state))
 
     return daemon.begin(places, settings, terminal=sys.stderr.isatty(), launchd=launchd)
 

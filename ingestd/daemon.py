@@ -37,6 +37,7 @@ from ingestd.ledger.ledger import Ledger
 from ingestd.logs import Log, adopted, open_log
 from ingestd.paths import Places
 from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
 
 T = TypeVar("T")
 
@@ -234,8 +235,9 @@ async def _serve(
                 raise _full(places, ledger.trouble)
             notifier.status(f"waiting: {ledger.trouble}")
     epoch = begun.result()
-    supervisor = Supervisor(ledger, places, clocks, log.logger, epoch, settings)
-    supervisor.log_dropped = log.dropped
+    shared = Shared(ledger, places, clocks, log.logger, epoch, settings)
+    await shared.look_for_kinds()
+    supervisor = Supervisor(shared, log.dropped)
     await supervisor.load()
     log.logger.info("started", pid=pid, version=__version__, state=str(places.state), epoch=epoch)
     await _Conduct(supervisor, load, places.socket, log, notifier).run()
@@ -288,7 +290,7 @@ class _Conduct:
         """Until ``_stop`` is through, or something fails."""
         logger, supervisor = self._log.logger, self._supervisor
         server = Server(verb_table.handlers(self._context), verb_table.streams(self._context), logger)
-        listener = Listener(self._socket, supervisor.settings["read_group"])
+        listener = Listener(self._socket, supervisor.shared.settings["read_group"])
         async with anyio.create_task_group() as tasks:
             listener.open()
             tasks.start_soon(self._signals, tasks)
@@ -326,13 +328,13 @@ class _Conduct:
         if self._ready:
             self._notifier.reloading()
         self._log.reopen()
-        before = self._supervisor.settings
+        before = self._supervisor.shared.settings
         try:
             settings = self._load()
         except Misconfigured as error:
             self._log.logger.error("configuration not reloaded", why=error.sentence())
         else:
-            self._supervisor.settings = settings
+            self._supervisor.shared.settings = settings
             changed = [key for key in settings.values if settings[key] != before[key]]
             now, later = [k for k in changed if k not in AT_START], [k for k in changed if k in AT_START]
             self._log.logger.info("reloaded", changed=now, at_the_next_start=later)
@@ -360,7 +362,7 @@ async def _until_done(supervisor: Supervisor, tasks: anyio.abc.TaskGroup) -> Non
         try:
             await supervisor.run(children)
         except BaseException:
-            supervisor.children.kill_all()  # a child is waited for, so it must not outlive its supervisor
+            supervisor.shared.children.kill_all()  # a child is waited for, so it must not outlive its supervisor
             raise
         await anyio.sleep(REPLIES_S)
         children.cancel_scope.cancel()

@@ -23,19 +23,20 @@ WORDS = {
     "ingestd.ledger",
 }
 POLICY = {"ingestd.config", "ingestd.records"}
+MECHANISM = {"ingestd.supervisor.children", "ingestd.catalogue_file"}
 CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.catalogue", "ingestd.child")
 HEAVY = {"torch", "numpy", "PIL", "qdrant_edge", "qdrant_client", "transformers", "safetensors"}
 
 
 def layer_of(module: str) -> int | None:
     """0 words, 1 policy, 2 mechanism, 3 conduct, 4 root; None for children."""
-    if module.startswith(CHILDREN):
+    if module in CHILDREN or module.startswith(tuple(f"{child}." for child in CHILDREN)):
         return None
     if module in WORDS or module.startswith(("ingestd.protocol.", "ingestd.lockdown", "ingestd.kinds")):
         return 0
     if module in POLICY or module.startswith("ingestd.policy"):
         return 1
-    if module.startswith(("ingestd.ledger", "ingestd.host", "ingestd.logs")) or module == "ingestd.supervisor.children":
+    if module.startswith(("ingestd.ledger", "ingestd.host", "ingestd.logs")) or module in MECHANISM:
         return 2
     if module.startswith(("ingestd.supervisor.", "ingestd.control")):
         return 3

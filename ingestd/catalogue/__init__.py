@@ -1,4 +1,4 @@
 """The catalogue child: loads the declarations of other packages and writes down what they declare.
 
-``python -m ingestd.catalogue --fd N --parent PID``. ``loading`` finds and checks declarations.
+``python -m ingestd.catalogue STATE``; see ``catalogue_file``. ``loading`` finds and checks declarations.
 """

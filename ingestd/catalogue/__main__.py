@@ -1,50 +1,35 @@
-"""``python -m ingestd.catalogue --fd N --parent PID``: makes the catalogue once, and ends."""
+"""``python -m ingestd.catalogue STATE [--lockdown auto]``: write the catalogue of kinds into a state folder, and end.
+
+It runs the import of other packages. So it is a process of its own, which reaches nobody and writes there alone;
+whoever starts it bounds its time."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-from ingestd.catalogue.loading import make_catalogue
-from ingestd.child import Channel, run_child
-from ingestd.errors import ProtocolError, Unavailable
+from ingestd import lockdown
 from ingestd.kinds.catalogue import FILE, encode
-from ingestd.lockdown import Access
-from ingestd.protocol.catalogue import Catalogued, MakeCatalogue, ToCatalogue
-from ingestd.protocol.work import Finish
 
 
-def main(channel: Channel[ToCatalogue]) -> None:
-    """Make it as asked. Raises ``Unavailable`` when it cannot be written."""
-    match channel.receive():
-        case MakeCatalogue(state):
-            channel.send(Catalogued(write(Path(state) / FILE, encode(make_catalogue()))))
-        case Finish():
-            return
-        case other:
-            raise ProtocolError(f"the catalogue was asked with {type(other).__name__}")
+def main(state: Path, lock: bool) -> None:
+    """Raises ``OSError`` when the file cannot be written."""
+    if lock:
+        lockdown.apply(lockdown.Access(write=(os.fsencode(state),)))
+    from ingestd.catalogue.loading import make_catalogue
+
+    write(state / FILE, encode(make_catalogue()))
 
 
-def write(path: Path, data: bytes) -> bool:
-    """Replace a file, whole or not at all; False when it says so already. Raises ``Unavailable``."""
-    try:
-        if path.is_file() and path.read_bytes() == data:
-            return False
-        beside = path.with_suffix(".new")
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    except OSError as error:
-        raise Unavailable(
-            error.strerror or str(error), operation="write", object=str(path),
-            remedy="Check that the state folder can be written and that its disk has space",
-        ) from error  # fmt: skip
-    return True
-
-
-def access(message: ToCatalogue) -> Access | None:
-    """It runs the import of other packages: it may read what is installed, write the state folder, and reach nobody."""
-    return Access(write=(os.fsencode(message.state),)) if isinstance(message, MakeCatalogue) else Access()
+def write(path: Path, data: bytes) -> None:
+    """Replace a file, whole or not at all; one that says so already is left alone. Raises ``OSError``."""
+    if path.is_file() and path.read_bytes() == data:
+        return
+    beside = path.with_suffix(".new")
+    beside.write_bytes(data)
+    os.replace(beside, path)
 
 
 if __name__ == "__main__":
-    run_child("catalogue", ToCatalogue, main, access)
+    main(Path(sys.argv[1]), "auto" in sys.argv[2:])

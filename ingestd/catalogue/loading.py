@@ -5,15 +5,12 @@ Whatever one package does wrong costs that package its kinds, and nothing else: 
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 import msgspec
 
-from ingestd.kinds.catalogue import STEPS, Catalogue, Refused
+from ingestd.kinds.catalogue import STEPS, Catalogue, RefusedKind, package_places
 from ingestd.kinds.steps import API, EXACT, SHIPPED, StepKind
 from ingestd.protocol.control import Start
 
@@ -31,7 +28,7 @@ def make_catalogue() -> Catalogue:
     """What the installed packages declare."""
     packages: dict[str, str] = {}
     steps: list[StepKind] = []
-    refused: list[Refused] = []
+    refused: list[RefusedKind] = []
     taken = {setting.name for kind in SHIPPED.values() for setting in kind.settings} - {EXACT.name}
     for point in sorted(entry_points(group=STEPS), key=lambda point: (point.name, point.value)):
         package, version = _distribution(point)
@@ -39,23 +36,11 @@ def make_catalogue() -> Catalogue:
         try:
             kind = _checked(_loaded(point, StepKind), {*SHIPPED, *(other.name for other in steps)}, taken)
         except _Unfit as error:
-            refused.append(Refused(package, point.name, str(error)))
+            refused.append(RefusedKind(package, point.name, str(error)))
         else:
             steps.append(msgspec.structs.replace(kind, package=package))
             taken |= {setting.name for setting in kind.settings} - {EXACT.name}
-    return Catalogue(API, packages, places(sys.path), tuple(steps), tuple(refused))
-
-
-def places(folders: Iterable[str]) -> dict[str, int]:
-    """The folders of ``folders`` that exist, and when each last changed: an installation changes one of them."""
-    found = {}
-    for folder in folders:
-        try:
-            if folder:
-                found[folder] = os.stat(folder).st_mtime_ns
-        except OSError:
-            pass  # it is on the path and not there, as python311.zip is
-    return found
+    return Catalogue(API, packages, package_places(), tuple(steps), tuple(refused))
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:

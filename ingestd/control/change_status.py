@@ -24,7 +24,7 @@ async def change_status(
     chosen = await jobbook.several(params.job, params.all, change)
     before = {f.row.id: jobbook.status_now(f) for f in chosen}
     for facts in chosen:
-        s.post(w.Asked(facts.row.id, change, params.actor))
+        s.post(w.MoveRequested(facts.row.id, change, params.actor))
     with anyio.CancelScope(shield=True):
         await s.settled()
 

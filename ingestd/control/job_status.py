@@ -116,13 +116,13 @@ def phase_of(view: JobView, live: Supervisor) -> str:
     if not view.resolved:
         return _fetching(*view.fetching) if view.fetching else "resolving models"
     if any(worker.state == "ready" and worker.window for worker in workers):
-        return "scanning and working" if view.walking else "working"
+        return "scanning and working" if view.walk else "working"
     if any(worker.state == "starting" for worker in workers):
         models = any(row.step.kind != META.name for row in live.steps.get(view.id, []))
         return "loading models" if models else "starting a worker"
     if not workers and any(at > live.clocks.steady() for at in view.slots.values()):
         return "cooling down"
-    return "scanning" if view.walking else _delivering(view) if view.lagging else "working"
+    return "scanning" if view.walk else _delivering(view) if view.lagging else "working"
 
 
 def _delivering(view: JobView) -> str:
@@ -155,7 +155,7 @@ def _sinks(facts: JobFacts, view: JobView | None, state: Path) -> list[c.SinkSta
 
 
 def _sink_state(sink: SinkView | None, lag: int) -> str:
-    if sink is None or sink.state == "off":
+    if sink is None or sink.is_off:
         return "trouble" if sink and sink.message else "stopped" if sink is None or lag else "idle"
     if sink.message:
         return "trouble"
@@ -167,12 +167,12 @@ def _workers(job: int, live: Supervisor | None) -> list[c.WorkerStatus]:
         return []
     return [
         c.WorkerStatus(
-            live.crew.pid_of(w.id) or 0,
-            live.crew.batch_of(w.id),
+            live.workers.pid_of(w.id) or 0,
+            live.workers.batch_of(w.id),
             w.state,
             w.given,
             len(w.window),
-            live.crew.lock_of(w.id),
+            live.workers.lock_of(w.id),
         )
         for w in live.view.workers_of(job)
     ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,27 +32,12 @@ class VerbContext:
     starting: anyio.Lock = field(init=False, default_factory=anyio.Lock)
     resolving: anyio.Semaphore = field(init=False, default_factory=lambda: anyio.Semaphore(MAX_RESOLVING))
     started: float = field(init=False)
-    _listeners: set[Callable[[int], None]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.jobbook = Jobbook(self.supervisor)
         self.started = self.supervisor.clocks.wall_ms() / 1000
-        self.supervisor.on_change = self._changed
 
     @property
     def settings(self) -> Settings:
         """The settings in force; a reload replaces them."""
-        return self.supervisor.settings
-
-    @contextmanager
-    def listening(self, listener: Callable[[int], None]) -> Iterator[None]:
-        """Call ``listener`` with a job's id whenever something of that job has changed, until the block ends."""
-        self._listeners.add(listener)
-        try:
-            yield
-        finally:
-            self._listeners.discard(listener)
-
-    def _changed(self, job: int) -> None:
-        for listener in self._listeners:
-            listener(job)
+        return self.supervisor.shared.settings

@@ -6,6 +6,8 @@ folder, and the daemon and the client read that file.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +24,7 @@ SINKS: Final = "ingestd.sinks"
 """Groups of entry points. What an entry point names is a declaration: a ``StepKind``, a ``SinkKind``."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedKind(msgspec.Struct, frozen=True):
     """A declaration that is not used: which, from which package, and why, in a sentence."""
 
     package: str
@@ -39,7 +41,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     packages: dict[str, str] = {}
     places: dict[str, int] = {}
     steps: tuple[StepKind, ...] = ()
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedKind, ...] = ()
 
     @property
     def step_kinds(self) -> Mapping[str, StepKind]:
@@ -58,6 +60,19 @@ def read(state: Path) -> Catalogue:
     except (OSError, msgspec.MsgspecError):
         return NOTHING
     return found if found.api == API else NOTHING
+
+
+def package_places() -> dict[str, int]:
+    """The folders that packages are installed in, as this process sees them, and when each last changed."""
+    installed = [path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages")]
+    found = {}
+    for folder in (*installed, *os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        try:
+            if folder:
+                found[folder] = os.stat(folder).st_mtime_ns
+        except OSError:
+            pass  # it is named and not there
+    return found
 
 
 def encode(catalogue: Catalogue) -> bytes:

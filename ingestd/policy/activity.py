@@ -1,4 +1,4 @@
-"""Whether there is work that the machine must stay awake for. Pure, like ``plan``, of which it is the last word.
+"""Whether there is work that the machine must stay awake for. Pure; ``plan`` asks it last.
 
 Only what makes progress counts: items in workers, a walk, a probe that resolves or fetches models, a delivery. A pause,
 a wait for a source, a sink or free space, and the time after the last job do not: the machine may sleep then.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ingestd.policy import messages as w
-from ingestd.policy.state import JobView, View
+from ingestd.policy.state import JobView, Probing, SinkOn, SinkStarting, View, Walking
 
 AFTER_S: Final = 1.0
 """Seconds of work before the machine is asked: none falls asleep in so short a time, and a handful of files, or a try
@@ -17,9 +17,9 @@ whether a source is back, is over by then."""
 
 STALL_S: Final = 3600.0
 """Seconds without any sign of progress after which the machine may sleep although something still seems to work. Longer
-than the slowest batch of descriptions on a small processor, and than a process may load (``plan.LOAD_S``)."""
+than the slowest batch of descriptions on a small processor, and than a process may load (``deadlines.LOAD_S``)."""
 
-_SIGNS: Final = (w.Resolved, w.WorkerReady, w.ItemBegan, w.ItemHashed, w.Looked, w.ItemOutcome, w.Stored,
+_SIGNS: Final = (w.Resolved, w.WorkerReady, w.ItemBegan, w.ItemHashed, w.ContentKnown, w.ItemOutcome, w.Stored,
                  w.SinkDelivered)  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def is_sign(event: w.Event) -> bool:
     if isinstance(event, w.Tallied):
         return event.gone is None
     if isinstance(event, w.WalkEnded):
-        return event.paid
+        return event.counts
     return isinstance(event, _SIGNS)
 
 
@@ -38,16 +38,14 @@ def busy(view: View) -> bool:
 
 
 def _busy(view: View, job: JobView) -> bool:
-    if job.walking and not job.stopping_walk:
-        return True
-    if job.probing and not job.ending_probe:
+    if isinstance(job.walk, Walking) or isinstance(job.probe, Probing):
         return True
     if any(worker.state != "killed" for worker in view.workers_of(job.id)):
         return True
     # Between two workers: a dead one's items are being taken back, or a cooldown runs that a sleep would not end.
     if job.status == "running" and job.tally.open and not view.closing:
         return True
-    return any(sink.state in ("starting", "on") and not sink.message for sink in job.lagging)
+    return any(isinstance(sink.state, SinkStarting | SinkOn) and not sink.message for sink in job.lagging)
 
 
 def awake(view: View, now: float) -> list[w.Command]:

@@ -144,11 +144,8 @@ def check_spec(spec: JobSpec, kinds: Kinds = SHIPPED) -> None:
 
 def check_ask(ask: StepAsk, kinds: Kinds = SHIPPED) -> None:
     """Raises ``Misconfigured`` for an ask that its kind's declaration does not allow."""
-    kind = kinds.get(ask.kind)
+    kind = kind_of(ask, kinds)
     what = f"the step {ask.name}"
-    if kind is None:
-        known = ", ".join(kinds)
-        raise bad_step(f"there is no kind of step {ask.kind!r}", what, f"The kinds are {known}; ingestctl doctor")
     if kind.api != API:
         raise bad_step(
             f"the package {kind.package} was written for version {kind.api} of ingestd's steps, this is {API}", what,
@@ -166,6 +163,17 @@ def check_ask(ask: StepAsk, kinds: Kinds = SHIPPED) -> None:
         if name not in known_settings:
             raise bad_flag(name, value, f"the step {ask.name} takes no such setting")
         _check_setting(known_settings[name], value)
+
+
+def kind_of(ask: StepAsk, kinds: Kinds) -> StepKind:
+    """The declaration of a step's kind. Raises ``Misconfigured`` when there is none, or none any more."""
+    try:
+        return kinds[ask.kind]
+    except KeyError:
+        raise bad_step(
+            f"there is no kind of step {ask.kind!r}", f"the step {ask.name}",
+            f"Install the package that has it; ingestctl doctor names what is there. The kinds are {', '.join(kinds)}",
+        ) from None  # fmt: skip
 
 
 def _check_setting(setting: Setting, value: object) -> None:
@@ -202,7 +210,7 @@ def needs_of(ask: StepAsk, steps: Sequence[StepAsk], kinds: Kinds = SHIPPED) -> 
             )
         return ask.needs
     found = []
-    for kind in kinds[ask.kind].needs:
+    for kind in kind_of(ask, kinds).needs:
         other = next((other.name for other in steps if other.kind == kind and other is not ask), None)
         if other is None:
             problem = f"without the step {kind} there is nothing that it is for; ask for {flag_of(kind)} as well"

@@ -1,8 +1,12 @@
-"""Events in, commands out: the vocabulary between ``decide`` and ``supervisor.loop``. Plain data, no handles."""
+"""Events in, commands out: what ``decide`` and ``supervisor.loop`` say to each other. Plain data, no handles.
+
+Nothing is dropped: an event without a rule and a command that nobody performs are defects, and end the daemon.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Never, NoReturn
 
 import msgspec
 
@@ -35,11 +39,13 @@ class JobRemoving:
 
 @dataclass(frozen=True, slots=True)
 class JobForgotten:
+    """A job was removed: nothing is left of it in the ledger."""
+
     job: int
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class MoveRequested:
     """A person moves a job: pause, resume, stop, or more work for it."""
 
     job: int
@@ -54,6 +60,8 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
+    """The probe has said what a job's models are, and the ledger has its steps."""
+
     job: int
 
 
@@ -69,6 +77,8 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class ProbeFailed:
+    """The probe is gone without an answer. ``kind``: ``ended`` where we told it to go, else the kind of its error."""
+
     job: int
     kind: str
     reason: str
@@ -76,7 +86,7 @@ class ProbeFailed:
 
 @dataclass(frozen=True, slots=True)
 class DiskShort:
-    """The disk cannot hold what is left of a job, in words."""
+    """The disk cannot hold what is left of a job; ``reason`` is a sentence for people."""
 
     job: int
     reason: str
@@ -84,7 +94,7 @@ class DiskShort:
 
 @dataclass(frozen=True, slots=True)
 class SourceLost:
-    """Files of a job could not be read, and a source of it does not answer, in words."""
+    """Files of a job could not be read, and a source of it does not answer; ``reason`` is a sentence for people."""
 
     job: int
     reason: str
@@ -101,20 +111,22 @@ class Tallied:
 
 @dataclass(frozen=True, slots=True)
 class WalkEnded:
-    """The walker is gone. ``paid``: the walk counts; ``trouble``: a source is away, in words.
+    """The walker is gone. ``counts``: what it was to find is found; ``trouble``: why a source is away.
 
-    ``owed``: another walk was asked for after this one had begun.
+    ``again``: another walk was asked for after this one had begun.
     """
 
     job: int
-    paid: bool
+    counts: bool
     trouble: str
     tally: Tally
-    owed: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
+    """A worker has loaded its models and takes items. ``model_batch``: the items of one forward pass, at most."""
+
     worker: int
     model_batch: int
 
@@ -128,12 +140,16 @@ class WorkerRefused:
 
 @dataclass(frozen=True, slots=True)
 class ItemBegan:
+    """A worker reads an item from now on: if it dies, the item may be why."""
+
     worker: int
     item: int
 
 
 @dataclass(frozen=True, slots=True)
 class ItemHashed:
+    """A worker has read an item whole, and waits for a verdict on it."""
+
     worker: int
     item: int
     sha256: bytes
@@ -141,7 +157,7 @@ class ItemHashed:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ContentKnown:
     """What the ledger knows of a hash."""
 
     worker: int
@@ -151,6 +167,8 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
+    """Everything that came of an item in this pass."""
+
     worker: int
     outcome: Outcome
 
@@ -177,6 +195,8 @@ class WorkerGone:
 
 @dataclass(frozen=True, slots=True)
 class SinkDelivered:
+    """Everything up to ``seq`` is durable in the sink, and the ledger has its cursor."""
+
     job: int
     sink: str
     seq: int
@@ -184,6 +204,8 @@ class SinkDelivered:
 
 @dataclass(frozen=True, slots=True)
 class SinkTrouble:
+    """A sink cannot write at present, and says why; an empty ``message``: it can again."""
+
     job: int
     sink: str
     message: str
@@ -191,6 +213,8 @@ class SinkTrouble:
 
 @dataclass(frozen=True, slots=True)
 class SinkGone:
+    """A sink's process ended. ``clean``: with exit code 0; ``kind`` and ``cause`` else."""
+
     job: int
     sink: str
     clean: bool
@@ -207,9 +231,9 @@ class SinkWanted:
 
 
 Event = (
-    Tick | JobKnown | JobRemoving | JobForgotten | Asked | Closing | Resolved | Fetched | ProbeFailed | DiskShort
-    | SourceLost | Tallied | WalkEnded | WorkerReady | WorkerRefused | ItemBegan | ItemHashed | Looked | ItemOutcome
-    | Stored | WorkerGone | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
+    Tick | JobKnown | JobRemoving | JobForgotten | MoveRequested | Closing | Resolved | Fetched | ProbeFailed
+    | DiskShort | SourceLost | Tallied | WalkEnded | WorkerReady | WorkerRefused | ItemBegan | ItemHashed
+    | ContentKnown | ItemOutcome | Stored | WorkerGone | SinkDelivered | SinkTrouble | SinkGone | SinkWanted
 )  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------------- commands
@@ -217,6 +241,8 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
+    """Store a job's status, which the view has already."""
+
     job: int
     status: str
     reason: str
@@ -224,17 +250,23 @@ class SetStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class StartProbe:
+    """Begin to find out what a job's models are; ``Resolved`` or ``ProbeFailed`` comes."""
+
     job: int
 
 
 @dataclass(frozen=True, slots=True)
 class EndProbe:
+    """End a job's probe at once."""
+
     job: int
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class StartWalk:
+    """Begin to list a job's sources; ``WalkEnded`` comes."""
+
     job: int
 
 
@@ -255,6 +287,8 @@ class EndWalk:
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
+    """Begin a batch in a new worker; ``alone``: it takes suspects, one at a time."""
+
     worker: int
     job: int
     alone: bool = False
@@ -262,18 +296,24 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Send:
+    """Tell a worker something."""
+
     worker: int
     message: msgspec.Struct
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
+    """End a worker at once; ``WorkerGone`` comes."""
+
     worker: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
+    """Ask the ledger what it has for a hash; ``ContentKnown`` comes."""
+
     worker: int
     item: int
     sha256: bytes
@@ -281,14 +321,16 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
+    """Part of ``StoreOutcomes``: at most ``limit`` new items for a worker."""
+
     worker: int
     limit: int
     alone: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """One transaction: these outcomes, then these claims."""
+class StoreOutcomes:
+    """One transaction: these outcomes, then these claims; ``Stored`` comes."""
 
     job: int
     outcomes: tuple[tuple[int, Outcome], ...]
@@ -310,12 +352,16 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class StartSink:
+    """Start a sink's process with its stored cursor."""
+
     job: int
     sink: str
 
 
 @dataclass(frozen=True, slots=True)
 class WakeSink:
+    """Tell a sink that the feed has grown to ``seq``."""
+
     job: int
     sink: str
     seq: int
@@ -339,20 +385,14 @@ class Awake:
 
 
 Command = (
-    SetStatus
-    | Probe
-    | EndProbe
-    | Walk
-    | AskSources
-    | EndWalk
-    | Spawn
-    | Send
-    | Kill
-    | Lookup
-    | Store
-    | GiveBack
-    | StartSink
-    | WakeSink
-    | EndSink
-    | Awake
-)
+    SetStatus | StartProbe | EndProbe | StartWalk | AskSources | EndWalk | Spawn | Send | Kill | Lookup
+    | StoreOutcomes | GiveBack | StartSink | WakeSink | EndSink | Awake
+)  # fmt: skip
+
+
+def unhandled(message: Never) -> NoReturn:
+    """The last case of a ``match`` over ``Event`` or ``Command``; the type checker proves that none is left for it.
+
+    Raises ``TypeError`` that names the message.
+    """
+    raise TypeError(f"nobody handles {message!r}")

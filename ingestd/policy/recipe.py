@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from ingestd.config import SinkSpec
-from ingestd.kinds.steps import COSTS, META, SHIPPED, cost_of
-from ingestd.policy.job_spec import JobSpec, Kinds, bad_step, needs_of
+from ingestd.kinds.steps import COSTS, META, SHIPPED, StepKind, cost_of
+from ingestd.policy.job_spec import JobSpec, Kinds, bad_step, kind_of, needs_of
 from ingestd.protocol.addresses import qdrant_url
 from ingestd.protocol.work import Step, StepRequest
 from ingestd.records import JobRow
@@ -21,22 +21,28 @@ def requests_of(spec: JobSpec, kinds: Kinds = SHIPPED) -> list[StepRequest]:
     requests = [StepRequest(META.name, META.name)]
     for ask in spec.steps:
         needs = needs_of(ask, spec.steps, kinds)
-        kind = kinds[ask.kind]
-        requests.append(StepRequest(ask.kind, ask.model, dict(ask.settings), ask.name, needs, kind.module, kind.media))
+        kind = kind_of(ask, kinds)
+        requests.append(
+            StepRequest(ask.kind, ask.model, dict(ask.settings), ask.name, needs, kind.module, kind.media, kind.ports)
+        )
     return requests
 
 
 def declared(steps: Iterable[Step], kinds: Kinds = SHIPPED) -> list[Step]:
-    """Steps from the ledger with what their kinds declare now, as a worker is told them: the module and the media.
+    """Steps from the ledger with what their kinds declare now, as a worker is told them.
 
     A kind whose package is gone keeps its name alone; the worker that is to run it says what is missing.
     """
-    return [
-        msgspec.structs.replace(step, module=kinds[step.kind].module, media=kinds[step.kind].media)
-        if step.kind in kinds
-        else step
-        for step in steps
-    ]
+    return [_declared(step, kinds[step.kind]) if step.kind in kinds else step for step in steps]
+
+
+def _declared(step: Step, kind: StepKind) -> Step:
+    return msgspec.structs.replace(step, module=kind.module, media=kind.media, ports=kind.ports)
+
+
+def secrets_of(step: Step, kinds: Kinds = SHIPPED) -> tuple[str, ...]:
+    """The environment variables that a step's process needs."""
+    return kinds[step.kind].secrets if step.kind in kinds else ()
 
 
 def passes_and_bits(spec: JobSpec, steps: list[Step], kinds: Kinds = SHIPPED) -> list[Step]:
@@ -78,7 +84,7 @@ def _passes(spec: JobSpec, kinds: Kinds) -> dict[str, int]:
     """
     ranks: dict[str, int] = {}
     for ask in spec.steps:
-        kind = kinds[ask.kind]
+        kind = kind_of(ask, kinds)
         ranks[ask.name] = COSTS.index(kind.cost if spec.passes is not None else cost_of(kind, ask.model))
     for _ in spec.steps:  # needs may be chained
         for ask in spec.steps:

@@ -1,12 +1,12 @@
 """What the supervisor knows while it decides: job rows, items in flight and counts. No handle, no clock, no I/O.
 
-``now`` is everywhere a monotonic time in seconds that does not run while the machine sleeps.
+A float called ``now``, or the time of anything in the view, is a steady time in seconds (see ``Now``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ingestd.policy.states import JobStatus
 from ingestd.protocol.work import Outcome, Stat
@@ -17,6 +17,20 @@ WINDOW: Final = 32
 
 WorkerState = Literal["starting", "ready", "finishing", "draining", "killed"]
 FlightState = Literal["given", "begun", "checking", "held", "going", "settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment of one decision, by two clocks.
+
+    ``steady``: seconds that only grow, and do not run while the machine sleeps: for waits and deadlines. ``wall_ms``:
+    Unix milliseconds, which may jump: for what people are told. ``utc_offset_s``: seconds that local time is ahead of
+    UTC at this moment: for hours of the day.
+    """
+
+    steady: float
+    wall_ms: int
+    utc_offset_s: int
 
 
 @dataclass(slots=True)
@@ -65,35 +79,131 @@ class WorkerView:
         return frozenset(f.item for f in self.window.values() if f.state in ("begun", "going"))
 
 
+@dataclass(frozen=True, slots=True)
+class SinkOff:
+    """No process. None is started before ``not_before``: the last one ended by itself."""
+
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStarting:
+    """Its process opens the place, since then; it was told that the feed ends at ``told``.
+
+    ``killed``: it took too long and is being ended.
+    """
+
+    since: float
+    told: int
+    killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOn:
+    """Its process delivers, or waits for more. ``idle_since``: when it last delivered."""
+
+    told: int
+    idle_since: float
+
+
+@dataclass(frozen=True, slots=True)
+class SinkEnding:
+    """Its process was asked to end then. ``killed``: it took too long and is being ended."""
+
+    since: float
+    killed: bool = False
+
+
+SinkState = SinkOff | SinkStarting | SinkOn | SinkEnding
+
+
 @dataclass(slots=True)
 class SinkView:
-    """One sink of a job: how far it has got, and whether its process lives. ``dropped``: the job has it no more.
+    """One sink of a job: how far it has got, and what its process does.
 
-    ``since``: when its process was begun, or asked to end.
+    ``message``: why it cannot deliver, empty when it can. ``failures`` in a row. ``used``: when it was last searched.
+    ``dropped``: the job has it no more.
     """
 
     name: str
     cursor: int
-    state: Literal["off", "starting", "on", "ending"] = "off"
-    told: int = 0
+    state: SinkState = SinkOff()
     message: str = ""
-    not_before: float = 0.0
     failures: int = 0
     used: float = float("-inf")
-    idle_since: float = 0.0
-    since: float = 0.0
     dropped: bool = False
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it has no process."""
+        return isinstance(self.state, SinkOff)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether its place is open."""
+        return isinstance(self.state, SinkOn)
+
+
+class ModelFetch(NamedTuple):
+    """A model that comes to this machine: ``done`` of ``total`` bytes are here (0: not known)."""
+
+    model: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """A probe finds out what a job's models are. ``since``: when it began, or last fetched something."""
+
+    since: float
+    fetching: ModelFetch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStopping:
+    """A probe that was told to end, since when it was at work."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Walking:
+    """A walker lists a job's sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkStopping:
+    """A walker that was asked to end then. ``killed``: it took too long and is being ended."""
+
+    since: float
+    killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rescan:
+    """A walk of a job's sources is still to be made, or to be made again, and not before ``not_before``.
+
+    ``failures`` of walks in a row; ``trouble``: what the last one says of a source that is away.
+    """
+
+    not_before: float = 0.0
+    failures: int = 0
+    trouble: str = ""
 
 
 @dataclass(slots=True)
 class JobView:
-    """One job. ``rescan``: a walk is owed. ``probing_since``: when its probe began or last fetched something.
-    ``asked``: when its sources were last asked whether they are there.
+    """One job: what was asked, how it stands, and what is under way for it.
 
-    ``fetching``: the model that the probe is fetching, its bytes here and in all; None when it does not.
+    ``resolved``: its models are known. ``sources_asked``: when its sources were last asked whether they are there.
+    ``deaths_in_row`` of workers and ``waits`` in a row, since an item was last committed. ``retry_at``: when a job
+    that waits is tried again; None for one that waits for its sinks alone, and for every job that does not wait.
+    ``slots``: until when the place of each worker that ended cools down.
     """
 
     id: int
+    uuid: str
     name: str
     status: JobStatus
     reason: str
@@ -101,21 +211,13 @@ class JobView:
     batch_size: int
     workers: int
     cooldown_s: float
-    rescan: bool
     resolved: bool
     tally: Tally
     sinks: dict[str, SinkView]
-    probing: bool = False
-    probing_since: float = 0.0
-    ending_probe: bool = False
-    fetching: tuple[str, int, int] | None = None
-    walking: bool = False
-    stopping_walk: bool = False
-    stopping_walk_since: float = 0.0
-    walk_not_before: float = 0.0
-    walk_failures: int = 0
-    source_trouble: str = ""
-    asked: float = float("-inf")
+    rescan: Rescan | None = None
+    probe: Probing | ProbeStopping | None = None
+    walk: Walking | WalkStopping | None = None
+    sources_asked: float = float("-inf")
     deaths_in_row: int = 0
     waits: int = 0
     retry_at: float | None = None
@@ -128,6 +230,7 @@ class JobView:
         waits = row.status == "waiting" and (row.rescan or tally.open > 0 or not resolved)
         return cls(
             row.id,
+            row.uuid,
             row.name,
             row.status,
             row.reason,
@@ -135,12 +238,17 @@ class JobView:
             row.spec.batch_size,
             row.spec.workers,
             row.spec.cooldown_s,
-            row.rescan,
             resolved,
             tally,
             {name: SinkView(name, seq) for name, seq in cursors.items()},
+            rescan=Rescan() if row.rescan else None,
             retry_at=0.0 if waits else None,
         )
+
+    @property
+    def fetching(self) -> ModelFetch | None:
+        """What its probe is fetching, if it is."""
+        return self.probe.fetching if isinstance(self.probe, Probing) else None
 
     @property
     def lagging(self) -> list[SinkView]:
@@ -190,5 +298,5 @@ class View:
         view = self.jobs.get(job)
         if view is None:
             return True
-        busy = view.walking or view.probing or bool(self.workers_of(job))
+        busy = view.walk or view.probe or self.workers_of(job)
         return not busy and all(self.workers[worker].job != job for worker, _ in self.buffer if worker in self.workers)

@@ -37,7 +37,8 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     ``bit`` is its place in the ``todo``/``bad`` masks; ``spec`` is what it runs with and, for a step that makes
     vectors, ``spec["dim"]`` is their dimension. ``name`` is what its results, vectors and counts go by, empty for a
     step of the name of its kind; ``needs`` are the names of the steps whose results it reads;
-    ``module`` has the code of a kind that another package declares, ``media`` are those that the kind takes.
+    ``module`` has the code of a kind that another package declares, ``media`` are those that the kind takes,
+    ``ports`` what it may connect to.
     """
 
     bit: int
@@ -49,6 +50,7 @@ class Step(msgspec.Struct, array_like=True, frozen=True):
     needs: tuple[str, ...] = ()
     module: str = ""
     media: tuple[str, ...] = ("picture",)
+    ports: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -124,6 +126,7 @@ class StepRequest(msgspec.Struct, array_like=True, frozen=True):
     needs: tuple[str, ...] = ()
     module: str = ""
     media: tuple[str, ...] = ("picture",)
+    ports: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -38,7 +38,7 @@ UNHEARD: Final = "Start systemd-logind and D-Bus; the job goes on without"
 ABSENT: Final = "Keep the machine from sleeping in its own settings; the job goes on without"
 
 
-class PowerDesk:
+class Power:
     """Holds and lets go. ``want`` and ``status`` answer at once; ``keep`` is the task that does the work."""
 
     def __init__(
@@ -209,12 +209,12 @@ async def try_awake(seconds: float = 15.0, environ: Mapping[str, str] = os.envir
     For ``doctor``, where no daemon runs: then the calling process asks, and a person at the machine's seat is granted
     more than a service of the same user without a session. Where a daemon runs, its own ``status`` is the truth.
     """
-    desk = PowerDesk(None, "auto", environ)
-    desk.want(True)
+    awake = Power(None, "auto", environ)
+    awake.want(True)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(desk.keep)
+        tasks.start_soon(awake.keep)
         with anyio.move_on_after(seconds):
-            await desk.asked.wait()
-        status = desk.status()
+            await awake.asked.wait()
+        status = awake.status()
         tasks.cancel_scope.cancel()
     return status

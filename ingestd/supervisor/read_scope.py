@@ -11,9 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from itertools import islice
-from typing import TYPE_CHECKING, Final
-
-from anyio.abc import TaskGroup
+from typing import Final
 
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
@@ -22,9 +20,8 @@ from ingestd.policy import messages as w
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import ResolvedRoot
 from ingestd.records import JobRow
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
+from ingestd.supervisor.sources import Sources
 
 EVERYWHERE: Final = b"/"
 
@@ -40,11 +37,10 @@ MAX_LISTED: Final = 256
 class ReadScope:
     """By job: what was found outside of its sources, and what was refused although it lies within."""
 
-    def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:
-        self._supervisor = supervisor
-        self._tasks = tasks
+    def __init__(self, shared: Shared, sources: Sources) -> None:
+        self._shared, self._sources = shared, sources
         self._beyond: dict[int, set[bytes]] = {}
-        self._puzzling: dict[int, set[bytes]] = {}
+        self._refused_within: dict[int, set[bytes]] = {}
         self._asked: dict[int, list[bytes]] = {}
 
     def of(self, job: int, own: list[bytes]) -> list[bytes]:
@@ -57,15 +53,14 @@ class ReadScope:
             self._asked[worker].append(path)
         else:
             self._asked[worker] = [path]
-            self._tasks.start_soon(self._widen, job, worker, within)
+            self._shared.tasks.start_soon(self._widen, job, worker, within)
 
     def forget(self, job: int) -> None:
         """A job was removed."""
         self._beyond.pop(job, None)
-        self._puzzling.pop(job, None)
+        self._refused_within.pop(job, None)
 
     async def _widen(self, job: int, worker: int, within: list[bytes]) -> None:
-        s = self._supervisor
         while paths := self._asked[worker]:
             self._asked[worker] = []
             # A folder of a list that the walk has found since: the next worker is given it with the others.
@@ -73,22 +68,22 @@ class ReadScope:
             ways = {path: way_to(path, within) for path in known}
             found: list[ResolvedRoot] = []
             try:
-                found = await s.sources.resolve([step for way in ways.values() for step in way]) if ways else []
+                found = await self._sources.resolve([step for way in ways.values() for step in way]) if ways else []
             except Unavailable:
                 pass  # its source is away, or slow: another worker will see
             steps = iter(found)
             for path in dict.fromkeys(paths):
                 self._allow(job, path, where(list(islice(steps, len(ways.get(path, ())))), within))
-            s.post(w.WorkerRefused(worker))
+            self._shared.post(w.WorkerRefused(worker))
         del self._asked[worker]
 
     def _allow(self, job: int, path: bytes, place: bytes | None) -> None:
-        s = self._supervisor
+        s = self._shared
         beyond = self._beyond.setdefault(job, set())
-        if place is None and path in self._puzzling.setdefault(job, set()):
+        if place is None and path in self._refused_within.setdefault(job, set()):
             place = EVERYWHERE  # a second worker was refused what it was given: the lock is not understood here
         if place is None:
-            self._puzzling[job].add(path)
+            self._refused_within[job].add(path)
         elif place not in beyond and EVERYWHERE not in beyond:
             beyond.add(place)
             if len(beyond) > MAX_BEYOND:
@@ -100,7 +95,7 @@ class ReadScope:
             s.log.info("worker bounds widened", job=name, place=shown(place)[0], path=shown(path)[0])
 
 
-def sources(db: sqlite3.Connection, row: JobRow) -> list[bytes]:
+def source_paths(db: sqlite3.Connection, row: JobRow) -> list[bytes]:
     """A job's folders and files. Of a file list, the folders that its files lie in, as far as a walk has found them."""
     roots = jobs.roots(db, row.roots)
     if row.spec.list_file is None:

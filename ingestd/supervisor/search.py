@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
 from ingestd.errors import EXIT_USAGE, IngestError, Unavailable
 from ingestd.policy import messages as w
+from ingestd.policy.recipe import declared
 from ingestd.protocol import work
 from ingestd.protocol.pathtext import shown
 from ingestd.protocol.sink import Hits, Search
 from ingestd.supervisor.children import Child, Ending
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
+from ingestd.supervisor.sinks import Sinks
 
 WARM_S: Final = 300.0
 """Seconds that an encoder stays loaded after its last query: loading one costs far more than keeping it."""
@@ -28,7 +28,7 @@ STORE_S: Final = 10.0
 
 
 @dataclass(slots=True)
-class Encoder:
+class EncoderProcess:
     """One encoder process, by its step's fingerprint."""
 
     child: Child
@@ -38,24 +38,24 @@ class Encoder:
     ending: Ending | None = None
 
 
-class SearchDesk:
+class Queries:
     """Encodes queries and asks stores."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self.encoders: dict[str, Encoder] = {}
+    def __init__(self, shared: Shared, sinks: Sinks) -> None:
+        self._shared, self._sinks = shared, sinks
+        self.encoders: dict[str, EncoderProcess] = {}
         self._next = 0
 
     async def ask(self, job: int, sink: str, query: Search) -> Hits:
         """The nearest points of one job's store. Raises ``Unavailable`` when the store does not answer in time."""
-        return await self._supervisor.sinks.search(job, sink, query, STORE_S)
+        return await self._sinks.search(job, sink, query, STORE_S)
 
     async def encode(self, step: work.Step, text: str, image: bytes | None = None) -> bytes:
         """The query vector of ``text``, or of the image file ``image``: little-endian float32, L2-normalised.
 
         Raises ``Unavailable``, and ``IngestError`` for an image that cannot be used.
         """
-        s = self._supervisor
+        s = self._shared
         encoder = self.encoders.get(step.fingerprint)
         if encoder is None:
             encoder = self._start(step)
@@ -84,14 +84,19 @@ class SearchDesk:
             why, operation="encode", object="the query", remedy="Try again; ingestctl logs shows what the model said"
         )
 
-    def _start(self, step: work.Step) -> Encoder:
-        s = self._supervisor
+    def _start(self, step: work.Step) -> EncoderProcess:
+        s = self._shared
         fingerprint = step.fingerprint
 
         def said(message: Any) -> None:
-            if isinstance(message, work.Encoded) and message.id in encoder.answers:
-                encoder.answers[message.id] = message
-            encoder.ready = encoder.ready or isinstance(message, work.Ready)
+            match message:
+                case work.Ready():
+                    encoder.ready = True
+                case work.Encoded(ident):
+                    if ident in encoder.answers:  # else nobody waits for it any more
+                        encoder.answers[ident] = message
+                case _:
+                    s.unexpected(child, message)
             s.post(w.Tick())
 
         def ended(ending: Ending) -> None:
@@ -100,11 +105,11 @@ class SearchDesk:
             s.post(w.Tick())
 
         child = s.children.start("worker", f"encoder {step.spec.get('model', '')}", said, ended)
-        encoder = self.encoders[fingerprint] = Encoder(child, s.clocks.steady())
-        child.send(work.EncodeSetup(step, s.machine()))
+        encoder = self.encoders[fingerprint] = EncoderProcess(child, s.clocks.steady())
+        child.send(work.EncodeSetup(declared([step], s.step_kinds)[0], s.machine()))
         return encoder
 
-    def _drop(self, fingerprint: str, encoder: Encoder) -> None:
+    def _drop(self, fingerprint: str, encoder: EncoderProcess) -> None:
         if self.encoders.get(fingerprint) is encoder:
             del self.encoders[fingerprint]
 
@@ -116,7 +121,7 @@ class SearchDesk:
 
     def end_idle(self, seconds: float) -> None:
         """End encoders that were not used for ``seconds``."""
-        now = self._supervisor.clocks.steady()
+        now = self._shared.clocks.steady()
         for encoder in list(self.encoders.values()):
             if now - encoder.used >= seconds:
                 encoder.child.send(work.Finish())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -20,9 +20,7 @@ from ingestd.protocol.sink import Delivered, Grown, Hits, Search, SinkSetup, Tro
 from ingestd.protocol.work import Finish
 from ingestd.records import CursorRow
 from ingestd.supervisor.children import Child, Ending
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
 
 
 @dataclass(slots=True)
@@ -36,22 +34,22 @@ class Link:
     answers: dict[int, Hits | None] = field(default_factory=dict)
 
 
-class SinkDesk:
+class Sinks:
     """Starts, tells and hears sink children."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self.links: dict[tuple[int, str], Link] = {}
         self._next = 0
 
     def place_of(self, job: int, sink: SinkSpec) -> str:
         """Where a sink keeps a job's output."""
-        s = self._supervisor
+        s = self._shared
         return sink_place(s.places.state, s.rows[job].uuid, sink, [row.step for row in s.steps[job]])
 
     def start(self, job: int, name: str) -> None:
         """Start the process with the stored cursor."""
-        s = self._supervisor
+        s = self._shared
         spec = next(sink for sink in s.rows[job].sinks if sink.name == name)
         place = self.place_of(job, spec)
         link = self.links[job, name] = Link()
@@ -108,7 +106,7 @@ class SinkDesk:
         if link is None:
             return
         if link.child is not None and at_once:
-            self._supervisor.log.warning("sink killed", **link.child.traces, reason="it does not answer")
+            self._shared.log.warning("sink killed", **link.child.traces, reason="it does not answer")
             link.child.kill()
         elif not at_once:
             link.ending = True
@@ -117,7 +115,7 @@ class SinkDesk:
 
     async def search(self, job: int, name: str, message: Search, timeout: float) -> Hits:
         """Ask a store; starts its process if need be. Raises ``Unavailable`` when it has not answered in time."""
-        s = self._supervisor
+        s = self._shared
         called = s.rows[job].name if job in s.rows else "that was removed"
         s.post(w.SinkWanted(job, name))
         self._next += 1
@@ -161,11 +159,11 @@ class SinkDesk:
         return link.trouble if link is not None else ""
 
     def _is_removed(self, job: int) -> bool:
-        view = self._supervisor.view.jobs.get(job)
+        view = self._shared.view.jobs.get(job)
         return view is None or view.removing
 
     def _said(self, job: int, name: str, link: Link, said: Any) -> None:
-        s = self._supervisor
+        s = self._shared
         match said:
             case Delivered(seq, token):
                 if job not in s.rows or all(sink.name != name for sink in s.rows[job].sinks):
@@ -181,12 +179,15 @@ class SinkDesk:
                 text = f"{message}. {remedy}; trying again in {retry_s:.0f} s" if message else ""
                 s.post(w.SinkTrouble(job, name, text))
             case Hits(ident):
-                if ident in link.answers:
+                if ident in link.answers:  # else nobody waits for it any more
                     link.answers[ident] = said
                 s.post(w.Tick())
+            case _:
+                assert link.child is not None
+                s.unexpected(link.child, said)
 
     def _ended(self, job: int, name: str, link: Link, ending: Ending) -> None:
-        s = self._supervisor
+        s = self._shared
         traces = link.child.traces if link.child else {"sink": name}
         link.child, link.ready = None, False
         if self.links.get((job, name)) is link:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ingestd.errors import Unavailable
 from ingestd.ledger import jobs
@@ -14,9 +13,7 @@ from ingestd.protocol.pathtext import shown
 from ingestd.protocol.walk import ResolvedRoot, ResolveRoots, RootsResolved
 from ingestd.protocol.work import Outcome
 from ingestd.supervisor.children import Ending
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
 
 ROOTS_S: Final = 10.0
 """Seconds for a source to answer: a dead mount never does."""
@@ -45,16 +42,15 @@ def may_be_away(outcome: Outcome) -> bool:
     return any(failure.kind == "unreadable" and failure.detail in _AWAY for failure in outcome.failures)
 
 
-class SourceDesk:
+class Sources:
     """Asks for roots; holds back failures of files until it is known that their source is there.
 
     Without this, a disk that is pulled out at work would turn every photo on it into a failed one.
     """
 
-    def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:
-        self._supervisor = supervisor
-        self._tasks = tasks
-        self._doubted: dict[int, list[tuple[int, Outcome]]] = {}
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._held_back: dict[int, list[tuple[int, Outcome]]] = {}
         self._asking: set[int] = set()
 
     async def resolve(self, paths: list[bytes]) -> list[ResolvedRoot]:
@@ -66,12 +62,14 @@ class SourceDesk:
         def said(message: Any) -> None:
             if isinstance(message, RootsResolved):
                 answers.append(message)
+            else:
+                self._shared.unexpected(child, message)
 
         def end(ending: Ending) -> None:
             endings.append(ending)
             ended.set()
 
-        child = self._supervisor.children.start("walker", "roots", said, end, touches=paths)
+        child = self._shared.children.start("walker", "roots", said, end, touches=paths)
         child.send(ResolveRoots(paths))
         with anyio.move_on_after(ROOTS_S):
             await ended.wait()
@@ -84,21 +82,21 @@ class SourceDesk:
             remedy="Check that the disk or the network share is there",
         )  # fmt: skip
 
-    def doubt(self, job: int, worker: int, outcome: Outcome) -> None:
+    def hold_back(self, job: int, worker: int, outcome: Outcome) -> None:
         """Hold an outcome back until the job's sources have answered."""
-        self._doubted.setdefault(job, []).append((worker, outcome))
+        self._held_back.setdefault(job, []).append((worker, outcome))
         self.ask(job)
 
     def ask(self, job: int) -> None:
-        """Post ``SourceLost`` if a job's sources are not there; else what was held back."""
+        """Post ``SourceLost`` if a job's sources are not there; else the outcomes that were held back."""
         if job not in self._asking:
             self._asking.add(job)
-            self._tasks.start_soon(self._check, job)
+            self._shared.tasks.start_soon(self._check, job)
 
     async def _check(self, job: int) -> None:
-        s = self._supervisor
+        s = self._shared
         while True:
-            held = self._doubted.pop(job, [])
+            held = self._held_back.pop(job, [])
             trouble = await self._trouble(job)
             if trouble:
                 # What is held back stays in the windows, and goes back with them when the workers have ended.
@@ -106,12 +104,12 @@ class SourceDesk:
             else:
                 for worker, outcome in held:
                     s.post(w.ItemOutcome(worker, outcome))
-            if job not in self._doubted:
+            if job not in self._held_back:
                 break
         self._asking.discard(job)
 
     async def _trouble(self, job: int) -> str:
-        s = self._supervisor
+        s = self._shared
         if job not in s.rows:
             return ""
         refs = s.rows[job].roots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingestd.ledger import jobs, scans
 from ingestd.policy import messages as w
@@ -13,17 +13,15 @@ from ingestd.protocol.walk import Credit, Listing, RootSpec, ScanEnd, WalkerSetu
 from ingestd.protocol.work import Finish
 from ingestd.records import Tally
 from ingestd.supervisor.children import Child, Ending
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.shared import Shared
 
 
 @dataclass(slots=True)
-class Walk:
+class WalkProcess:
     """One walk: its row, its process, and its report once it has come.
 
-    It does not pay what the job owes if we ``interrupted`` it, or if the job was asked for again meanwhile (``stale``):
-    folders that it has passed may have changed since, and it runs with the settings of before.
+    It does not count if we ``interrupted`` it, or if the job was asked for again meanwhile (``stale``): folders that it
+    has passed may have changed since, and it runs with the settings of before.
     """
 
     scan: int
@@ -33,18 +31,18 @@ class Walk:
     stale: bool = False
 
 
-class WalkDesk:
+class Walks:
     """Starts, hears and ends walkers."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self.walks: dict[int, Walk] = {}
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self.walks: dict[int, WalkProcess] = {}
 
     def start(self, job: int) -> None:
         """Begin a walk; its end comes as ``WalkEnded``."""
-        s = self._supervisor
+        s = self._shared
         now, refs = s.clocks.wall_ms(), s.rows[job].roots
-        walk = self.walks[job] = Walk(0)
+        walk = self.walks[job] = WalkProcess(0)
 
         def change(db: sqlite3.Connection) -> tuple[int, list[RootSpec]]:
             return scans.begin(db, job, now), jobs.roots(db, refs)
@@ -68,12 +66,12 @@ class WalkDesk:
         s.then(s.ledger.write(change), begun)
 
     def outdate(self, job: int) -> None:
-        """The job was asked for again: a walk under way goes on, and another one is owed after it."""
+        """The job was asked for again: a walk under way goes on, and another one follows it."""
         if walk := self.walks.get(job):
             walk.stale = True
 
     def end(self, job: int, *, at_once: bool) -> None:
-        """Let a walk end early; the job goes on owing it."""
+        """Let a walk end early; another one is made when the job goes on."""
         walk = self.walks.get(job)
         if walk is None:
             return  # it has just ended; ``WalkEnded`` is on its way
@@ -83,26 +81,33 @@ class WalkDesk:
         elif walk.child is not None:
             walk.child.send(Finish())
 
-    def _said(self, job: int, walk: Walk, said: Any) -> None:
-        s = self._supervisor
-        if isinstance(said, ScanEnd):
-            walk.report = said
-        elif isinstance(said, Listing):
-            recipe, now = s.recipes[job], s.clocks.wall_ms()
+    def _said(self, job: int, walk: WalkProcess, said: Any) -> None:
+        match said:
+            case ScanEnd():
+                walk.report = said
+            case Listing():
+                self._listed(job, walk, said)
+            case _:
+                assert walk.child is not None
+                self._shared.unexpected(walk.child, said)
 
-            def change(db: sqlite3.Connection) -> Tally:
-                scans.apply(db, job, walk.scan, recipe, said, now)
-                return jobs.tally(db, job)
+    def _listed(self, job: int, walk: WalkProcess, listing: Listing) -> None:
+        s = self._shared
+        recipe, now = s.recipes[job], s.clocks.wall_ms()
 
-            def applied(tally: Tally) -> w.Event:
-                if walk.child is not None:
-                    walk.child.send(Credit(1))
-                return w.Tallied(job, tally)
+        def change(db: sqlite3.Connection) -> Tally:
+            scans.apply(db, job, walk.scan, recipe, listing, now)
+            return jobs.tally(db, job)
 
-            s.then(s.ledger.write(change), applied)
+        def applied(tally: Tally) -> w.Event:
+            if walk.child is not None:
+                walk.child.send(Credit(1))
+            return w.Tallied(job, tally)
 
-    def _ended(self, job: int, walk: Walk, ending: Ending) -> None:
-        s = self._supervisor
+        s.then(s.ledger.write(change), applied)
+
+    def _ended(self, job: int, walk: WalkProcess, ending: Ending) -> None:
+        s = self._shared
         report, now = walk.report, s.clocks.wall_ms()
         traces = walk.child.traces if walk.child else {"job": s.rows[job].name}
         if report is None:
@@ -114,20 +119,20 @@ class WalkDesk:
                 complete=report.complete, errors=errors[:5],
             )  # fmt: skip
 
-        owed = walk.stale
+        again = walk.stale
 
         def change(db: sqlite3.Connection) -> tuple[bool, Tally]:
-            paid = report is not None and scans.end(db, job, walk.scan, report, walk.interrupted or owed, now)
-            return paid, jobs.tally(db, job)
+            counts = report is not None and scans.end(db, job, walk.scan, report, walk.interrupted or again, now)
+            return counts, jobs.tally(db, job)
 
         def stored(value: tuple[bool, Tally]) -> w.Event:
-            paid, tally = value
+            counts, tally = value
             self.walks.pop(job, None)
             if report is None:
                 trouble = ending.cause() if ending.hung else ""
             else:
                 trouble = next((e.message for e in report.errors if e.is_root), "")
             whole = report is not None and not walk.interrupted and not trouble
-            return w.WalkEnded(job, paid or (whole and owed), trouble, tally, owed)
+            return w.WalkEnded(job, counts or (whole and again), trouble, tally, again)
 
         s.then(s.ledger.write(change), stored)

@@ -1,26 +1,21 @@
-"""The workers' processes, and what the ledger is told of them: spawned, heard, told, ended; outcomes stored."""
+"""The workers' processes: spawned, heard, told and killed. What the ledger is told of them is in ``commits``."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from anyio.abc import TaskGroup
+from typing import Any
 
 from ingestd.ledger import items, jobs
 from ingestd.lockdown.environment import of_models
 from ingestd.policy import messages as w
+from ingestd.policy.notices import WorkerDied
+from ingestd.policy.recipe import declared, secrets_of
 from ingestd.protocol import work
-from ingestd.protocol.pathtext import shown
-from ingestd.records import Claimed, Committed, Tally
 from ingestd.supervisor.children import Child, Ending
-from ingestd.supervisor.read_scope import ReadScope, sources
-from ingestd.supervisor.sources import may_be_away
-
-if TYPE_CHECKING:
-    from ingestd.supervisor.loop import Supervisor
+from ingestd.supervisor.read_scope import ReadScope, source_paths
+from ingestd.supervisor.shared import Shared
+from ingestd.supervisor.sources import Sources, may_be_away
 
 
 @dataclass(slots=True)
@@ -46,74 +41,72 @@ class WorkerHandle:
         return self.child.traces if self.child else {"batch": self.batch}
 
 
-class Crew:
+class Workers:
     """Holds the processes behind the view's workers."""
 
-    def __init__(self, supervisor: Supervisor, tasks: TaskGroup) -> None:
-        self._supervisor = supervisor
+    def __init__(self, shared: Shared, sources: Sources, read_scope: ReadScope) -> None:
+        self._shared, self._sources, self._read_scope = shared, sources, read_scope
         self.handles: dict[int, WorkerHandle] = {}
-        self.read_scope = ReadScope(supervisor, tasks)
         self._told: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
     def spawn(self, worker: int, job: int, *, alone: bool) -> None:
         """Begin a batch: its row first, then its process."""
+        s = self._shared
         handle = self.handles[worker] = WorkerHandle(job)
-        now = self._supervisor.clocks.wall_ms()
-
-        row = self._supervisor.rows[job]
+        now, row = s.clocks.wall_ms(), s.rows[job]
 
         def change(db: sqlite3.Connection) -> tuple[int, int, list[bytes]]:
-            batch = jobs.begin_batch(db, job, self._supervisor.epoch, now)
-            return batch, items.next_pass(db, job, now, alone=alone), sources(db, row)
+            batch = jobs.begin_batch(db, job, s.epoch, now)
+            return batch, items.next_pass(db, job, now, alone=alone), source_paths(db, row)
 
         def begun(value: tuple[int, int, list[bytes]]) -> None:
             handle.batch, handle.pass_, own = value
-            batch = handle.batch
             if handle.killed:
-                self._supervisor.post(w.WorkerGone(worker, True, "", "it was not needed any more"))
+                s.post(w.WorkerGone(worker, True, "", "it was not needed any more"))
                 return
-            name = f"worker {batch}"
-            steps = [row.step for row in self._supervisor.steps[job] if row.step.pass_ == handle.pass_]
-            handle.child = self._supervisor.children.start(
-                "worker",
-                name,
-                lambda said: self._said(worker, said),
-                lambda end: self._ended(worker, end),
-                job=self._supervisor.rows[job].name,
-                secrets=of_models(str(step.spec.get("model", "")) for step in steps),
-                batch=batch,
+            steps = declared((row.step for row in s.steps[job] if row.step.pass_ == handle.pass_), s.step_kinds)
+            secrets = {secret for step in steps for secret in secrets_of(step, s.step_kinds)}
+            handle.child = s.children.start(
+                "worker", f"worker {handle.batch}", lambda said: self._said(worker, said),
+                lambda end: self._ended(worker, end), job=s.rows[job].name, batch=handle.batch,
+                secrets=of_models(str(step.spec.get("model", "")) for step in steps) | secrets,
                 touches=[("sources", row.uuid)],
-            )
-            handle.sources = self.read_scope.of(job, own)
-            handle.child.send(work.WorkerSetup(steps, self._supervisor.machine(job), handle.sources))
+            )  # fmt: skip
+            handle.sources = self._read_scope.of(job, own)
+            handle.child.send(work.WorkerSetup(steps, s.machine(job), handle.sources))
 
-        self._supervisor.then(self._supervisor.ledger.write(change), begun)
+        s.then(s.ledger.write(change), begun)
 
     def _said(self, worker: int, said: Any) -> None:
-        handle = self.handles[worker]
+        s, handle = self._shared, self.handles[worker]
         match said:
             case work.Outcome() if may_be_away(said):
-                self._supervisor.sources.doubt(handle.job, worker, said)
+                self._sources.hold_back(handle.job, worker, said)
             case work.Outcome():
-                self._supervisor.post(w.ItemOutcome(worker, said))
+                s.post(w.ItemOutcome(worker, said))
             case work.Hashed(item, sha256, stat):
-                self._supervisor.post(w.ItemHashed(worker, item, sha256, stat))
+                s.post(w.ItemHashed(worker, item, sha256, stat))
             case work.Refused(item):
-                self.read_scope.refused(handle.job, worker, handle.paths.get(item, b""), handle.sources)
+                self._read_scope.refused(handle.job, worker, handle.paths.get(item, b""), handle.sources)
             case work.Began(item):
-                self._supervisor.post(w.ItemBegan(worker, item))
+                s.post(w.ItemBegan(worker, item))
             case work.Usage():
                 handle.usage = said
-            case work.Ready(ms, batch):
-                row, pid = handle.batch, handle.child.pid if handle.child else None
-                if row is not None and pid is not None:
-                    self._supervisor.then(
-                        self._supervisor.ledger.write(lambda db: jobs.batch_ready(db, row, pid, ms)), lambda _: None
-                    )
-                self._supervisor.log.info("worker ready", **handle.traces, load_ms=round(ms), model_batch=batch)
-                self._note_lock(handle)
-                self._supervisor.paces[handle.job].loaded(handle.pass_)
-                self._supervisor.post(w.WorkerReady(worker, batch))
+            case work.Ready(ms, model_batch):
+                self._ready(worker, handle, ms, model_batch)
+            case _:
+                assert handle.child is not None
+                s.unexpected(handle.child, said)
+
+    def _ready(self, worker: int, handle: WorkerHandle, ms: float, model_batch: int) -> None:
+        s = self._shared
+        row, pid = handle.batch, handle.child.pid if handle.child else None
+        if row is not None and pid is not None:
+            s.then(s.ledger.write(lambda db: jobs.batch_ready(db, row, pid, ms)), lambda _: None)
+        s.log.info("worker ready", **handle.traces, load_ms=round(ms), model_batch=model_batch)
+        self._note_lock(handle)
+        s.paces[handle.job].loaded(handle.pass_)
+        s.post(w.WorkerReady(worker, model_batch))
 
     def _note_lock(self, handle: WorkerHandle) -> None:
         """What the workers of a job are held to, in the log when it is new."""
@@ -122,9 +115,7 @@ class Crew:
         told = (tuple(locked.force), tuple(locked.missing))
         if self._told.get(handle.job) != told:
             self._told[handle.job] = told
-            self._supervisor.log.info(
-                "workers locked down", **handle.traces, force=locked.force, missing=locked.missing
-            )
+            self._shared.log.info("workers locked down", **handle.traces, force=locked.force, missing=locked.missing)
 
     def lock_of(self, worker: int) -> list[str]:
         """What a worker is held to, for ``status``; empty until it is."""
@@ -132,15 +123,18 @@ class Crew:
         return handle.child.locked.force if handle and handle.child and handle.child.locked else []
 
     def _ended(self, worker: int, ending: Ending) -> None:
-        handle = self.handles[worker]
+        s, handle = self._shared, self.handles[worker]
         kind = ending.fatal.kind if ending.fatal else ""
         if not ending.clean and not handle.killed:
-            view = self._supervisor.view.workers.get(worker)
+            view = s.view.workers.get(worker)
             suspects = sorted(view.began) if view else []
-            self._supervisor.log.warning(
+            s.log.warning(
                 "worker died", **handle.traces, items=suspects, cause=ending.cause(), last_lines=ending.last_lines
             )
-        self._supervisor.post(w.WorkerGone(worker, ending.clean, kind, ending.cause()))
+            if s.notices.heard:
+                about = s.about(handle.job)
+                s.notices.post(WorkerDied(*about, handle.batch or 0, kind or "crash", ending.cause(), tuple(suspects)))
+        s.post(w.WorkerGone(worker, ending.clean, kind, ending.cause()))
 
     def tell(self, worker: int, message: Any) -> None:
         """Send a worker a message; one that is gone gets none."""
@@ -155,7 +149,7 @@ class Crew:
         handle = self.handles[worker]
         handle.killed = True
         if handle.child is not None:
-            self._supervisor.log.info("worker killed", **handle.traces, reason=reason)
+            self._shared.log.info("worker killed", **handle.traces, reason=reason)
             handle.child.kill()
 
     def pid_of(self, worker: int) -> int | None:
@@ -167,88 +161,3 @@ class Crew:
         """The batch id of a worker, for ``status``; 0 while it is being begun."""
         handle = self.handles.get(worker)
         return handle.batch or 0 if handle else 0
-
-    def lookup(self, command: w.Lookup) -> None:
-        """Ask what the ledger knows of a hash; the answer comes as ``Looked``."""
-        job = self._supervisor.view.workers[command.worker].job
-        recipe = self._supervisor.recipes[job]
-        future = self._supervisor.ledger.read(lambda db: items.known_content(db, job, recipe, command.sha256))
-        self._supervisor.then(future, lambda known: w.Looked(command.worker, command.item, known))
-
-    def store(self, command: w.Store) -> None:
-        """Commit outcomes and claim what follows them, in one transaction; the answer comes as ``Stored``."""
-        job, recipe, now = command.job, self._supervisor.recipes[command.job], self._supervisor.clocks.wall_ms()
-        by_worker: dict[int, list[work.Outcome]] = defaultdict(list)
-        for worker, outcome in command.outcomes:
-            by_worker[worker].append(outcome)
-        batches = {worker: self.handles[worker].batch or 0 for worker in by_worker}
-        claims = [(claim, self.handles[claim.worker]) for claim in command.claims]
-
-        def change(db: sqlite3.Connection) -> tuple[dict[int, list[Committed]], dict[int, list[Claimed]], Tally]:
-            committed = {
-                worker: items.commit(db, job, recipe, batches[worker], outcomes, now)
-                for worker, outcomes in by_worker.items()
-            }
-            claimed = {
-                claim.worker: items.claim_suspect(db, job, recipe, by.batch or 0, by.pass_)
-                if claim.alone
-                else items.claim(db, job, recipe, by.batch or 0, by.pass_, claim.limit, now)
-                for claim, by in claims
-            }
-            return committed, claimed, jobs.tally(db, job)
-
-        handles = {worker: self.handles[worker] for worker in by_worker}
-
-        def stored(value: tuple[dict[int, list[Committed]], dict[int, list[Claimed]], Tally]) -> w.Event:
-            states = {one.item: one.state for many in value[0].values() for one in many}
-            for worker, outcome in command.outcomes:
-                handle, state = handles[worker], states.get(outcome.item)
-                path = handle.paths.pop(outcome.item, b"")
-                if outcome.failures and state is not None:
-                    why = outcome.failures[0]
-                    self._failed(handle, outcome.item, path, why.kind, why.stage, why.message)
-                elif state == "failed" and not outcome.results:
-                    self._failed(handle, outcome.item, path, message="a copy of it failed before")
-            return w.Stored(job, *value)
-
-        self._supervisor.then(self._supervisor.ledger.write(change), stored)
-
-    def _failed(
-        self, handle: WorkerHandle, item: int, path: bytes, kind: str = "", stage: str = "", message: str = ""
-    ) -> None:
-        # What a model or its server says may quote the description: that is in the ledger, for ``failed`` and ``show``.
-        why = {"kind": kind, "stage": stage, "message": "" if stage == "model" else message}
-        told = {key: value for key, value in why.items() if value}
-        self._supervisor.log.warning("item failed", **handle.traces, item=item, path=shown(path)[0], **told)
-
-    def give_back(self, command: w.GiveBack) -> None:
-        """End the batch of a worker that is gone and take back what it had."""
-        handle = self.handles.pop(command.worker)
-        batch, usage, now = handle.batch, handle.usage, self._supervisor.clocks.wall_ms()
-        job = command.job
-        kind = command.kind if command.kind in ("hang", "oom") else "crash"
-        peak, cpu = (usage.peak_bytes, usage.cpu_s) if usage else (None, None)
-
-        quarantined: list[int] = []
-
-        def change(db: sqlite3.Connection) -> Tally:
-            quarantined.clear()
-            if batch is not None:
-                if command.lost:
-                    quarantined.extend(items.lose(db, job, batch, command.began, command.cause, kind, now))
-                else:
-                    items.release(db, job, batch)
-                outcome = f"died: {command.cause}" if command.lost else "ended"
-                jobs.end_batch(db, batch, outcome, command.given, peak, cpu, now)
-            return jobs.tally(db, job)
-
-        def stored(tally: Tally) -> w.Event:
-            ended = "died" if command.lost else "ended"
-            self._supervisor.log.info(
-                "batch ended", **handle.traces, outcome=ended, given=command.given, peak_bytes=peak, cpu_s=cpu
-            )
-            for item in quarantined:
-                self._failed(handle, item, handle.paths.get(item, b""), kind, "worker", command.cause)
-            return w.Tallied(job, tally, command.worker)
-
-        self._supervisor.then(self._supervisor.ledger.write(change), stored)

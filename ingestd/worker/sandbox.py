@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from ingestd import paths
 from ingestd.errors import Misconfigured
+from ingestd.kinds.steps import ON
 from ingestd.lockdown import DNS, Access
 from ingestd.lockdown.environment import may_fetch, port_of, proxy_ports
 from ingestd.lockdown.limits import patience
 from ingestd.protocol.addresses import endpoint_url
-from ingestd.protocol.work import EncodeSetup, Machine, Probe, Step, WorkerSetup
+from ingestd.protocol.work import EncodeSetup, Machine, Probe, Step, StepRequest, WorkerSetup
 from ingestd.worker.usage import cores
 
 EVERYTHING: Final = (b"/",)
@@ -32,19 +33,26 @@ def access(message: object) -> Access | None:
         case Probe(requests, machine):
             # It fetches models and fills caches (Python's compiled modules among them), and sees nobody's pictures.
             _scratch(machine)
-            models = [request.model for request in requests]
-            return Access(anywhere=True, ports=None if may_fetch(models) else _ports(models))
+            models = [request.model for request in requests if request.model != ON]
+            ports = None if may_fetch(models) else (*_ports(models), *_declared(requests))
+            return Access(anywhere=True, ports=ports)
         case WorkerSetup(steps, machine, sources):
             asked = _ports(_models(steps))
             keys = (os.fsencode(machine.key_file),) if asked and machine.key_file else ()
             read = (*sources, *_model_places(steps), *keys)
             seconds = patience((_tokens(step) for step in steps), cores())
-            return Access(read, _scratch(machine), ports=asked, cpu_s=seconds, short=True)
+            ports = (*asked, *_declared(steps))
+            return Access(read, _scratch(machine), ports=ports, cpu_s=seconds, short=True)
         case EncodeSetup(_, machine):
             # A query may be any picture that the daemon's user can read; no network, and nothing is written.
             return Access(EVERYTHING, _scratch(machine), cpu_s=patience((), cores()), short=True)
         case _:
             return Access()
+
+
+def _declared(steps: Iterable[Step | StepRequest]) -> list[int]:
+    """The ports that the kinds of these steps declare."""
+    return sorted({port for step in steps for port in step.ports})
 
 
 def _models(steps: Iterable[Step]) -> list[str]:

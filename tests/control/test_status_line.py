@@ -9,7 +9,7 @@ import pytest
 
 from ingestd.control.status_line import status_line
 from ingestd.policy.pace import Pace
-from ingestd.policy.state import JobView, View, WorkerView
+from ingestd.policy.state import JobView, View, Walking, WorkerView
 from ingestd.records import Tally
 from ingestd.supervisor.loop import Supervisor
 
@@ -19,7 +19,7 @@ EMPTY = Tally(0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None)
 def job(name: str, status: Any, tally: Tally = EMPTY, **fields: Any) -> JobView:
     number = sum(map(ord, name))
     sinks: dict[str, Any] = {}
-    return JobView(number, name, status, "", 0, 100, 1, 0.0, False, True, tally, sinks, **fields)
+    return JobView(number, f"uuid-{number}", name, status, "", 0, 100, 1, 0.0, True, tally, sinks, **fields)
 
 
 def line(*jobs: JobView, rate: float = 0, trouble: str = "") -> str:
@@ -45,7 +45,7 @@ BUSY = EMPTY._replace(pending=18_766, done=1_230, failed=4)
         (line(job("a", "completed"), job("b", "paused"), job("c", "stopped")), "idle: 3 jobs, 1 paused"),
         (line(job("holidays", "running", BUSY), rate=3.14), "holidays: 1,234 of 20,000, 4 failed, 3.1/s, working"),
         (line(job("holidays", "running", BUSY), rate=0.05), "holidays: 1,234 of 20,000, 4 failed, 3.0/min, working"),
-        (line(job("new", "running", walking=True)), "new: scanning"),
+        (line(job("new", "running", walk=Walking())), "new: scanning"),
         (line(job("new", "queued")), "new: queued"),
         (
             line(job("z", "queued"), job("x", "waiting"), job("holidays", "running", BUSY)),

@@ -25,7 +25,7 @@ needs_permissions = pytest.mark.skipif(
 
 
 class HastyDaemon(Daemon):
-    """A daemon with other constants: ``{"ingestd.policy.decide.SOURCE_RETRY_S": 0.3}``."""
+    """A daemon with other constants: ``{"ingestd.policy.moves.SOURCE_RETRY_S": 0.3}``."""
 
     def __init__(
         self, home: Path, constants: dict[str, float], prefix: Sequence[str] = (), env: dict[str, str] | None = None

@@ -16,9 +16,9 @@ from tests.mountkit import MortalMount
 from tests.pictures import write_photos
 
 WAITS = {
-    "ingestd.policy.plan.WALK_END_S": 0.5,
-    "ingestd.policy.plan.DRAIN_S": 0.5,
-    "ingestd.policy.plan.CLOSING_DRAIN_S": 1.0,
+    "ingestd.policy.deadlines.WALK_END_S": 0.5,
+    "ingestd.policy.deadlines.DRAIN_S": 0.5,
+    "ingestd.policy.deadlines.CLOSING_DRAIN_S": 1.0,
     "ingestd.supervisor.children.ABANDON_S": 1.0,
     "ingestd.supervisor.sources.ROOTS_S": 3.0,
 }
@@ -39,7 +39,7 @@ def test_a_share_that_dies_is_waited_for_without_a_person(share: MortalMount, tm
     constants = {
         "ingestd.policy.plan.QUIET_S": 2.0,
         "ingestd.supervisor.sources.ROOTS_S": 0.5,
-        "ingestd.policy.decide.SOURCE_RETRY_S": 8.0,
+        "ingestd.policy.moves.SOURCE_RETRY_S": 8.0,
     }
     write_photos(tmp_path / "here", 3)
     with HastyDaemon(tmp_path / "home", WAITS | constants, share.prefix) as daemon:
@@ -129,7 +129,7 @@ def test_readers_that_hang_keep_nobody(share: MortalMount, tmp_path: Path) -> No
         assert hanging(daemon) == stuck
         share.close()
         daemon.wait_for(lambda: not hanging(daemon), 5)
-    with HastyDaemon(tmp_path / "home", {"ingestd.policy.decide.SOURCE_RETRY_S": 0.3}) as daemon:
+    with HastyDaemon(tmp_path / "home", {"ingestd.policy.moves.SOURCE_RETRY_S": 0.3}) as daemon:
         os.rmdir(tmp_path / "share")
         (tmp_path / "behind").rename(tmp_path / "share")
         daemon.call("resume")

@@ -33,7 +33,7 @@ KEY = "sk-Very/Secret+Key=42"
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[HastyDaemon]:
     """A daemon that looks again soon at what is away, and has a key."""
-    daemon = HastyDaemon(tmp_path / "home", {"ingestd.policy.decide.SOURCE_RETRY_S": 0.2})
+    daemon = HastyDaemon(tmp_path / "home", {"ingestd.policy.moves.SOURCE_RETRY_S": 0.2})
     daemon.env["INGESTD_ENDPOINT_KEY"] = KEY
     with daemon:
         yield daemon

@@ -21,8 +21,8 @@ from tests.pictures import write_photos
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[HastyDaemon]:
     """A daemon that does not wait long for anybody."""
-    plan = "ingestd.policy.plan"
-    waits = {f"{plan}.WALK_END_S": 0.5, f"{plan}.DRAIN_S": 0.5, "ingestd.control.full_disk.STUCK_S": 0.3}
+    deadlines = "ingestd.policy.deadlines"
+    waits = {f"{deadlines}.WALK_END_S": 0.5, f"{deadlines}.DRAIN_S": 0.5, "ingestd.control.full_disk.STUCK_S": 0.3}
     with HastyDaemon(tmp_path / "home", waits | {"ingestd.supervisor.loop.CLOSE_S": 1.0}) as daemon:
         yield daemon
 

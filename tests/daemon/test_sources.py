@@ -17,7 +17,7 @@ from tests.pictures import not_an_image, photo, write_photos
 from tests.sinks.conftest import SmallDisk, small_disk
 
 __all__ = ["small_disk"]
-HASTY = {"ingestd.policy.decide.SOURCE_RETRY_S": 0.3}
+HASTY = {"ingestd.policy.moves.SOURCE_RETRY_S": 0.3}
 
 
 def test_sources_that_cannot_be(shared: Daemon, tmp_path: Path) -> None:

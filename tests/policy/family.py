@@ -72,13 +72,13 @@ class Family(ABC):
         walk.begun = False
 
         def change() -> Any:
-            paid = scans.end(self.db, job, walk.scan, report, walk.interrupted, self.ms)
-            return paid, jobs.row(self.db, job).rescan, jobs.tally(self.db, job)
+            counts = scans.end(self.db, job, walk.scan, report, walk.interrupted, self.ms)
+            return counts, jobs.row(self.db, job).rescan, jobs.tally(self.db, job)
 
         def ended(value: Any) -> None:
-            paid, owed, tally = value
+            counts, again, tally = value
             self.walks.pop(job, None)
-            self.mailbox.append(w.WalkEnded(job, paid, "it is away" if errors else "", tally, owed))
+            self.mailbox.append(w.WalkEnded(job, counts, "it is away" if errors else "", tally, again))
 
         self.write(change, ended)
 

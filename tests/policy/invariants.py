@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ingestd.ledger import jobs
+from ingestd.policy import messages as w, notices as n
 from ingestd.policy.activity import AFTER_S, STALL_S
 from ingestd.policy.plan import next_wake, plan
-from ingestd.policy.state import WINDOW, View
+from ingestd.policy.state import WINDOW, SinkOn, SinkStarting, View
 
 if TYPE_CHECKING:
     from tests.policy.world import World
@@ -19,6 +21,9 @@ def check(world: World) -> None:
     """The invariants of the view, after every event."""
     view = world.view
     assert sum(job.status == "running" for job in view.jobs.values()) <= 1
+    for job in view.jobs.values():
+        assert job.retry_at is None or job.status == "waiting", "it is to be tried again although it does not wait"
+        assert job.rescan or not job.walk, "a walk is under way that is not wanted"
     places: Counter[int] = Counter()
     for worker in view.workers.values():
         assert len(worker.window) <= (1 if worker.alone else max(WINDOW, 2 * worker.model_batch))
@@ -47,7 +52,9 @@ def _check_awake(world: World) -> None:
     alive = working or world.walks or world.probes
     told = world.mailbox or world.writer  # that something ended may be on its way
     running = any(job.status == "running" and job.tally.open for job in view.jobs.values())
-    delivering = any(sink.state in ("starting", "on") for job in view.jobs.values() for sink in job.lagging)
+    delivering = any(
+        isinstance(sink.state, SinkStarting | SinkOn) for job in view.jobs.values() for sink in job.lagging
+    )
     assert world.awake is view.awake
     assert not world.awake or alive or told or running or delivering, "it is kept awake and nothing is done"
     if working and not world.awake:
@@ -64,12 +71,34 @@ def stalled(world: World) -> bool:
 
 def _check_time(world: World) -> None:
     """Deciding again changes nothing, and no moment before ``next_wake`` would decide otherwise."""
-    wake = next_wake(world.view, world.now)
+    wake = next_wake(world.view, world.at())
     assert 0 < wake <= 60.01
     # The loop sleeps at least 10 ms, so it may be late by that.
     for later in (0.0, wake / 2, wake - 0.002) if wake > 0.01 else (0.0,):
-        commands = plan(twin(world.view), world.now + later)
+        commands = plan(twin(world.view), world.at(later))
         assert not commands, f"{later} s later, without any event: {commands}"
+
+
+def check_notices(world: World, commands: Sequence[w.Command], told: Sequence[n.Notice]) -> None:
+    """Every move is told once and truly, what has ended has nothing left, and a sink is away before it is back."""
+    moves = [(c.job, c.status, c.reason, c.actor) for c in commands if isinstance(c, w.SetStatus)]
+    assert [(m.job, m.status, m.reason, m.actor) for m in told if isinstance(m, n.JobMoved)] == moves
+    changed = [notice.job for notice in told if isinstance(notice, n.JobChanged)]
+    assert len(changed) == len(set(changed))
+    assert {job for job, *_ in moves} <= set(changed)
+    for notice in told:
+        job = world.view.jobs[notice.job]
+        assert (notice.at, notice.name, notice.uuid) == (world.at().wall_ms, job.name, job.uuid)
+        match notice:
+            case n.JobFinished(done=done, failed=failed):
+                assert (job.tally.open, done, failed) == (0, job.tally.done, job.tally.failed)
+            case n.SinkAway(sink=sink):
+                assert (job.id, sink) not in world.sinks_away
+                world.sinks_away.add((job.id, sink))
+            case n.SinkBack(sink=sink):
+                world.sinks_away.remove((job.id, sink))
+    away = {(job.id, sink.name) for job in world.view.jobs.values() for sink in job.sinks.values() if sink.message}
+    assert away == world.sinks_away
 
 
 def check_end(world: World) -> None:

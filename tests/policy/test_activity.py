@@ -9,17 +9,38 @@ import pytest
 
 from ingestd.policy import messages as w
 from ingestd.policy.activity import AFTER_S, STALL_S, busy
-from ingestd.policy.decide import decide
-from ingestd.policy.plan import next_wake
-from ingestd.policy.state import SinkView, View, WorkerView
+from ingestd.policy.state import (
+    ModelFetch,
+    ProbeStopping,
+    Probing,
+    Rescan,
+    SinkOff,
+    SinkView,
+    View,
+    Walking,
+    WalkStopping,
+    WorkerView,
+)
 from ingestd.protocol.work import Drain
 from ingestd.records import Committed
-from tests.policy.views import job, kinds, outcome, tally, view, working
+from tests.policy.views import (
+    ENDING,
+    ON,
+    STARTING,
+    decide_all as decide,
+    job,
+    kinds,
+    next_wake,
+    outcome,
+    tally,
+    view,
+    working,
+)
 
 
 def sink(**changes: Any) -> SinkView:
     """A sink that has the half of ``lagging``'s feed."""
-    found = SinkView("a", 5, "on")
+    found = SinkView("a", 5, ON)
     for name, value in changes.items():
         setattr(found, name, value)
     return found
@@ -39,11 +60,14 @@ def with_worker(status: str, state: Any) -> View:
     ("v", "works"),
     [
         (view(), False),
-        (view(job(walking=True)), True),
-        (view(job(status="paused", walking=True, stopping_walk=True)), False),  # told to end: perhaps on a dead mount
-        (view(job(probing=True)), True),
-        (view(job(status="queued", probing=True, fetching=("clip", 1, 9))), True),  # a model comes before its turn
-        (view(job(status="paused", probing=True, ending_probe=True)), False),
+        (view(job(walk=Walking())), True),
+        (view(job(status="paused", walk=WalkStopping(0.0))), False),  # told to end: perhaps on a dead mount
+        (view(job(probe=Probing(0.0))), True),
+        (
+            view(job(status="queued", probe=Probing(0.0, ModelFetch("clip", 1, 9)))),
+            True,
+        ),  # a model comes before its turn
+        (view(job(status="paused", probe=ProbeStopping(0.0))), False),
         (with_worker("running", "starting"), True),
         (with_worker("running", "ready"), True),
         (with_worker("paused", "draining"), True),  # what is in the model finishes
@@ -51,17 +75,17 @@ def with_worker(status: str, state: Any) -> View:
         (with_worker("paused", "killed"), False),
         (view(job(tally=tally(pending=3), slots={0: 99.0})), True),  # a cooldown: asleep, the next batch would not come
         (view(job(tally=tally(running=3))), True),  # a dead worker's items are being taken back
-        (view(job(rescan=True, walk_not_before=99.0)), False),  # the walker fails, again and again
-        (view(job(status="waiting", reason="source offline", retry_at=99.0, rescan=True)), False),
+        (view(job(rescan=Rescan(99.0))), False),  # the walker fails, again and again
+        (view(job(status="waiting", reason="source offline", retry_at=99.0, rescan=Rescan())), False),
         (view(job(status="waiting", reason="degraded", retry_at=99.0, tally=tally(pending=3))), False),
         (view(job(status="waiting", reason="disk full", retry_at=99.0, tally=tally(pending=3))), False),
         (view(*(job(n, one) for n, one in enumerate(("paused", "completed", "failed", "stopped", "queued")))), False),
         (lagging(), True),
-        (lagging(state="starting"), True),
+        (lagging(state=STARTING), True),
         (lagging("completed"), True),
         (lagging(message="the server is away"), False),
-        (lagging(state="off", message="it exited with code 1"), False),
-        (lagging(state="ending"), False),
+        (lagging(state=SinkOff(), message="it exited with code 1"), False),
+        (lagging(state=ENDING), False),
         (lagging(dropped=True), False),
         (lagging(cursor=10), False),  # open for searches, with nothing to deliver
     ],
@@ -89,12 +113,12 @@ def test_awake_from_the_second_second_to_the_end_of_the_work() -> None:
 
 def test_work_that_is_over_at_once_asks_for_nothing() -> None:
     """A look whether a source is back, again and again, does not wake the machine's inhibitor each time."""
-    v = view(job(walking=True))
+    v = view(job(walk=Walking()))
     decide(v, w.Tick(), 10.0)
     commands = decide(v, w.WalkEnded(1, False, "it is away", tally()), 10.5)
     assert "Awake" not in kinds(commands)
     v.jobs[1].status = "running"
-    v.jobs[1].walking = True
+    v.jobs[1].walk = Walking()
     assert decide(v, w.Tick(), 10.6) == []
     assert v.busy_since == 10.6
 
@@ -105,15 +129,18 @@ def test_a_pause_lets_go_when_the_model_is_through() -> None:
     decide(v, w.Tick(), 0.0)
     decide(v, w.Tick(), AFTER_S)
     assert v.awake
-    assert decide(v, w.Asked(1, "pause", "me"), 5.0) == [w.SetStatus(1, "paused", "", "me"), w.Send(worker.id, Drain())]
+    assert decide(v, w.MoveRequested(1, "pause", "me"), 5.0) == [
+        w.SetStatus(1, "paused", "", "me"),
+        w.Send(worker.id, Drain()),
+    ]
     assert decide(v, w.WorkerGone(worker.id, True, "", ""), 6.0)[-1] == w.Awake(False)
-    decide(v, w.Asked(1, "resume", "me"), 7.0)
+    decide(v, w.MoveRequested(1, "resume", "me"), 7.0)
     assert decide(v, w.Tick(), 7.0 + AFTER_S) == [w.Awake(True)]
 
 
 def test_between_two_jobs_it_stays_awake() -> None:
     """The next one begins in the same decision."""
-    v = view(job(1, walking=True), job(2, "queued", tally=tally(pending=5)))
+    v = view(job(1, walk=Walking()), job(2, "queued", tally=tally(pending=5)))
     decide(v, w.Tick(), 0.0)
     decide(v, w.Tick(), AFTER_S)
     assert v.awake
@@ -149,14 +176,14 @@ def test_a_long_cooldown_is_no_standstill() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        w.Tick(), w.Asked(1, "resume", "me"), w.Tallied(1, tally(), gone=7), w.SinkTrouble(1, "a", "away"),
+        w.Tick(), w.MoveRequested(1, "resume", "me"), w.Tallied(1, tally(), gone=7), w.SinkTrouble(1, "a", "away"),
         w.Fetched(1, "clip", 5, 9), w.WalkEnded(9, False, "", tally()),
     ],
     ids=lambda event: type(event).__name__,
 )  # fmt: skip
 def test_what_is_no_progress(event: w.Event) -> None:
     """Time, persons, deaths, troubles, and a fetch that says the same number of bytes again."""
-    v = view(job(probing=True, fetching=("clip", 5, 9)))
+    v = view(job(probe=Probing(0.0, ModelFetch("clip", 5, 9))))
     v.moved = 3.0
     decide(v, event, 100.0)
     assert v.moved == 3.0
@@ -164,7 +191,7 @@ def test_what_is_no_progress(event: w.Event) -> None:
 
 def test_a_fetch_that_goes_on_is_progress() -> None:
     """Models of many GB take hours to come, and a machine that sleeps meanwhile has none in the morning."""
-    v = view(job(probing=True, fetching=("clip", 5, 9)))
+    v = view(job(probe=Probing(0.0, ModelFetch("clip", 5, 9))))
     decide(v, w.Fetched(1, "clip", 6, 9), 100.0)
     assert v.moved == 100.0
 

@@ -69,7 +69,7 @@ class Life(RuleBasedStateMachine):
     @rule(choice=st.integers(0, 9), event=st.sampled_from(["pause", "pause", "resume", "resume", "resume", "stop"]))
     def ask(self, choice: int, event: Any) -> None:
         if (job := self._job(choice)) is not None:
-            self.world.mailbox.append(w.Asked(job, event, "me"))
+            self.world.mailbox.append(w.MoveRequested(job, event, "me"))
 
     @rule(choice=st.integers(0, 9), workers=st.integers(1, 3))
     def start_again(self, choice: int, workers: int) -> None:
@@ -125,7 +125,7 @@ class Life(RuleBasedStateMachine):
             world.deliver()
         for job, known in world.view.jobs.items():
             if known.status == "paused":
-                world.mailbox.append(w.Asked(job, "resume", "me"))
+                world.mailbox.append(w.MoveRequested(job, "resume", "me"))
         world.drive()
         check_rest(world)
         for job in sorted(world.view.jobs):

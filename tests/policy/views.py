@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ingestd.policy import decide as deciding, messages as w
-from ingestd.policy.state import Flight, JobView, View, WorkerView
+from ingestd.policy import decide as deciding, messages as w, plan as planning
+from ingestd.policy.state import Flight, JobView, Now, SinkEnding, SinkOn, SinkStarting, View, WorkerView
 from ingestd.protocol.work import Outcome, Stat
 from ingestd.records import Tally
 
 STAT = Stat(1, 1, 1, 1)
 SHA = b"\x01" * 32
+STARTING, ON, ENDING = SinkStarting(0.0, 0), SinkOn(0, 0.0), SinkEnding(0.0)
 
 
 def tally(**counts: Any) -> Tally:
@@ -22,7 +23,7 @@ def tally(**counts: Any) -> Tally:
 
 def job(ident: int = 1, status: Any = "running", **changes: Any) -> JobView:
     view = JobView(
-        ident, f"job{ident}", status, "", 0, batch_size=100, workers=1, cooldown_s=0.0, rescan=False, resolved=True,
+        ident, f"uuid-{ident}", f"job{ident}", status, "", 0, batch_size=100, workers=1, cooldown_s=0.0, resolved=True,
         tally=tally(), sinks={},
     )  # fmt: skip
     for name, value in changes.items():
@@ -48,9 +49,24 @@ def kinds(commands: list[w.Command]) -> list[str]:
     return [type(command).__name__ for command in commands]
 
 
+def at(seconds: float) -> Now:
+    """That steady time, on some day in a zone that is not UTC."""
+    return Now(seconds, 1_700_000_000_000 + round(seconds * 1000), 3600)
+
+
+def decide_all(view: View, event: w.Event, now: float) -> list[w.Command]:
+    """What is decided at a steady time."""
+    return deciding.decide(view, event, at(now))
+
+
 def decide(view: View, event: w.Event, now: float) -> list[w.Command]:
-    """What is decided but for keeping the machine awake: that has tests of its own, in ``test_activity``."""
-    return [command for command in deciding.decide(view, event, now) if not isinstance(command, w.Awake)]
+    """The same but for keeping the machine awake: that has tests of its own, in ``test_activity``."""
+    return [command for command in decide_all(view, event, now) if not isinstance(command, w.Awake)]
+
+
+def next_wake(view: View, now: float) -> float:
+    """Seconds until time alone can change a decision."""
+    return planning.next_wake(view, at(now))
 
 
 def outcome(item: int) -> Outcome:

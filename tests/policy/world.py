@@ -17,16 +17,16 @@ import msgspec
 
 from ingestd.config import SinkSpec
 from ingestd.ledger import items, jobs, ledger, scans
-from ingestd.policy import messages as w
+from ingestd.policy import messages as w, notices
 from ingestd.policy.decide import decide
 from ingestd.policy.job_spec import JobSpec
 from ingestd.policy.plan import next_wake
-from ingestd.policy.state import JobView, View
+from ingestd.policy.state import JobView, Now, View
 from ingestd.protocol import work
 from ingestd.records import Recipe, RootRef
 from tests.jobkit import job_spec
 from tests.policy.family import Family
-from tests.policy.invariants import check
+from tests.policy.invariants import check, check_notices
 from tests.policy.parts import Entry, File, Handle, Kind, SinkProcess, Walk, Worker
 
 
@@ -64,6 +64,7 @@ class World(Family):
         self.sink_asked: set[tuple[int, str]] = set()
         self.probes: set[int] = set()
         self.awake = False
+        self.sinks_away: set[tuple[int, str]] = set()
         self.moved_in_flight.clear()
         self.epoch = jobs.begin_epoch(self.db, self.ms, 1, "test")
         for row in jobs.rows(self.db):
@@ -75,6 +76,11 @@ class World(Family):
             change()
         self.kills += 1
         self.boot()
+
+    def at(self, later: float = 0.0) -> Now:
+        """The time, or that some seconds later."""
+        seconds = self.now + later
+        return Now(seconds, 1_700_000_000_000 + round(seconds * 1000), 3600)
 
     @property
     def ms(self) -> int:
@@ -129,7 +135,7 @@ class World(Family):
         spec = msgspec.structs.replace(row.spec, limit=None, **changes)
         jobs.change_request(self.db, job, spec, list(row.sinks), self.ms)
         self.know(job)
-        self.mailbox += [w.Asked(job, "resume", "me"), w.Asked(job, "more", "me")]
+        self.mailbox += [w.MoveRequested(job, "resume", "me"), w.MoveRequested(job, "more", "me")]
 
     def retry(self, job: int) -> None:
         def change() -> Any:
@@ -139,7 +145,7 @@ class World(Family):
         def done(value: Any) -> None:
             self.mailbox.append(w.Tallied(job, value[1]))
             if value[0]:
-                self.mailbox.append(w.Asked(job, "more", "me"))
+                self.mailbox.append(w.MoveRequested(job, "more", "me"))
 
         self.write(change, done)
 
@@ -175,9 +181,13 @@ class World(Family):
         self.handle(self.mailbox.popleft())
 
     def handle(self, event: w.Event) -> None:
-        for command in decide(self.view, event, self.now):
+        was = notices.before(self.view, event)
+        commands = decide(self.view, event, self.at())
+        for command in commands:
             self.perform(command)
         check(self)
+        told = notices.of_decision(was, event, commands, self.view, self.at().wall_ms)
+        check_notices(self, commands, told)
 
     def commit(self) -> None:
         change, then = self.writer.popleft()
@@ -189,7 +199,7 @@ class World(Family):
 
     def sleep(self) -> None:
         """Nothing happens until the loop wakes by itself."""
-        self.now += next_wake(self.view, self.now)
+        self.now += next_wake(self.view, self.at())
         self.handle(w.Tick())
 
     # --------------------------------------------------------------------------------------------------- the commands
@@ -198,14 +208,14 @@ class World(Family):
         match command:
             case w.SetStatus(job, status, reason, actor):
                 self.write(lambda: jobs.set_status(self.db, job, status, reason, actor, self.ms))  # type: ignore[arg-type]
-            case w.Probe(job):
+            case w.StartProbe(job):
                 assert job not in self.probes
                 self.probes.add(job)
             case w.EndProbe(job):
                 if job in self.probes:
                     self.probes.remove(job)
                     self.mailbox.append(w.ProbeFailed(job, "ended", ""))
-            case w.Walk(job):
+            case w.StartWalk(job):
                 self._begin_walk(job)
             case w.AskSources():
                 pass  # they are there: what this world lets stand still is not its disks
@@ -224,9 +234,9 @@ class World(Family):
                 job = self.view.workers[worker].job
                 self.reader.append((
                     lambda: items.known_content(self.db, job, self.recipe(job), sha256),
-                    lambda known: self.mailbox.append(w.Looked(worker, item, known)),
+                    lambda known: self.mailbox.append(w.ContentKnown(worker, item, known)),
                 ))  # fmt: skip
-            case w.Store():
+            case w.StoreOutcomes():
                 self._store(command)
             case w.GiveBack():
                 self._give_back(command)
@@ -313,7 +323,7 @@ class World(Family):
                 same = found.stage == "going" and found.file is not None and found.file.sha256 == sha256
                 assert not same or (other_ident, item) == (ident, entry.work.item), "one content runs twice at a time"
 
-    def _store(self, command: w.Store) -> None:
+    def _store(self, command: w.StoreOutcomes) -> None:
         job, recipe = command.job, self.recipe(command.job)
         by_worker: dict[int, list[work.Outcome]] = defaultdict(list)
         for worker, outcome in command.outcomes:

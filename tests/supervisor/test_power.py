@@ -1,4 +1,4 @@
-"""The desk that keeps the machine awake: what it holds, what it says of it, what it does when the system does not."""
+"""What keeps the machine awake: what it holds, what it says of it, what it does when the system does not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from ingestd.host.lid import Lid
 from ingestd.supervisor import power
-from ingestd.supervisor.power import PowerDesk, try_awake
+from ingestd.supervisor.power import Power, try_awake
 from tests.inhibitkit import Inhibitor
 
 NO_LID = Lid(False)
@@ -42,17 +42,17 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
-def run(inhibitor: Inhibitor, story: Callable[[PowerDesk], Awaitable[None]], setting: str = "auto") -> None:
-    """Let ``story`` happen to a desk, then end its task as the daemon does: whatever it held is gone."""
+def run(inhibitor: Inhibitor, story: Callable[[Power], Awaitable[None]], setting: str = "auto") -> None:
+    """Let ``story`` happen, then end its task as the daemon does: whatever it held is gone."""
 
     async def life() -> None:
-        desk = PowerDesk(None, setting, {"PATH": inhibitor.path}, "linux")
+        awake = Power(None, setting, {"PATH": inhibitor.path}, "linux")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(desk.keep)
-            await story(desk)
+            tasks.start_soon(awake.keep)
+            await story(awake)
             tasks.cancel_scope.cancel()
         assert inhibitor.held() == []
-        assert desk.status().held == []
+        assert awake.status().held == []
 
     anyio.run(life)
 
@@ -60,19 +60,19 @@ def run(inhibitor: Inhibitor, story: Callable[[PowerDesk], Awaitable[None]], set
 def test_held_while_it_is_wanted(inhibitor: Inhibitor) -> None:
     """One process for one lock; let go when it is not wanted, taken again when it is; no lid, no lock for it."""
 
-    async def story(desk: PowerDesk) -> None:
-        assert (desk.status().wanted, desk.status().method) == (False, "systemd-inhibit")
+    async def story(awake: Power) -> None:
+        assert (awake.status().wanted, awake.status().method) == (False, "systemd-inhibit")
         for _ in range(2):
-            desk.want(True)
-            await until(lambda: desk.status().held == ["sleep", "idle"])
+            awake.want(True)
+            await until(lambda: awake.status().held == ["sleep", "idle"])
             assert inhibitor.held() == ["sleep:idle"]
-            status = desk.status()
+            status = awake.status()
             assert (status.wanted, status.refused, status.method) == (True, [], "systemd-inhibit")
             assert (status.lid, status.on_ac) == ("this machine has no lid", None)
-            desk.want(False)
+            awake.want(False)
             await until(lambda: not inhibitor.locks())
-            await until(lambda: desk.status().held == [])
-        desk.want(True)
+            await until(lambda: awake.status().held == [])
+        awake.want(True)
         await until(lambda: bool(inhibitor.locks()))
 
     run(inhibitor, story)
@@ -82,13 +82,13 @@ def test_held_while_it_is_wanted(inhibitor: Inhibitor) -> None:
 def test_quick_changes_of_mind(inhibitor: Inhibitor) -> None:
     """However often and quickly it is wanted and not, at the end there is the one lock, or none."""
 
-    async def story(desk: PowerDesk) -> None:
+    async def story(awake: Power) -> None:
         for turn in range(30):
-            desk.want(turn % 3 != 1)
+            awake.want(turn % 3 != 1)
             await anyio.sleep(0.003 * (turn % 7))
-        desk.want(True)
-        await until(lambda: inhibitor.held() == ["sleep:idle"] and desk.status().held == ["sleep", "idle"])
-        desk.want(False)
+        awake.want(True)
+        await until(lambda: inhibitor.held() == ["sleep:idle"] and awake.status().held == ["sleep", "idle"])
+        awake.want(False)
         await until(lambda: not inhibitor.locks())
 
     run(inhibitor, story)
@@ -100,10 +100,10 @@ def test_sleep_is_refused_and_idleness_granted(inhibitor: Inhibitor, monkeypatch
     monkeypatch.setattr(power, "ASK_AGAIN_S", 0.1)
     inhibitor.refuses("sleep", "handle-lid-switch")
 
-    async def story(desk: PowerDesk) -> None:
-        desk.want(True)
-        await until(lambda: inhibitor.held() == ["idle"] and desk.status().held == ["idle"])
-        (refusal,) = desk.status().refused
+    async def story(awake: Power) -> None:
+        awake.want(True)
+        await until(lambda: inhibitor.held() == ["idle"] and awake.status().held == ["idle"])
+        (refusal,) = awake.status().refused
         assert (refusal.what, refusal.why) == ("sleep", "Access denied")
         assert "ingestctl service install --system" in refusal.remedy
         await until(lambda: inhibitor.asked.count("sleep:idle") > 2)
@@ -115,8 +115,8 @@ def test_sleep_is_refused_and_idleness_granted(inhibitor: Inhibitor, monkeypatch
                 assert locks, "it was free to sleep"
                 await anyio.sleep(0.001)
         assert inhibitor.held() == ["sleep:idle"]
-        await until(lambda: desk.status().held == ["sleep", "idle"])
-        assert desk.status().refused == []
+        await until(lambda: awake.status().held == ["sleep", "idle"])
+        assert awake.status().refused == []
 
     run(inhibitor, story)
 
@@ -125,13 +125,13 @@ def test_everything_is_refused(inhibitor: Inhibitor) -> None:
     """Said, for each; nothing is held, and nobody waits."""
     inhibitor.refuses("sleep", "idle")
 
-    async def story(desk: PowerDesk) -> None:
-        desk.want(True)
-        await until(lambda: len(desk.status().refused) == 2)
-        assert [(one.what, one.why) for one in desk.status().refused] == [
+    async def story(awake: Power) -> None:
+        awake.want(True)
+        await until(lambda: len(awake.status().refused) == 2)
+        assert [(one.what, one.why) for one in awake.status().refused] == [
             ("sleep", "Access denied"), ("idle", "Access denied")
         ]  # fmt: skip
-        assert desk.status().held == []
+        assert awake.status().held == []
 
     run(inhibitor, story)
 
@@ -140,11 +140,11 @@ def test_a_system_that_does_not_answer(inhibitor: Inhibitor, monkeypatch: pytest
     """``want`` and ``status`` answer all the while; called off before the answer, nothing of it stays."""
     inhibitor.hangs_at("sleep")
 
-    async def story(desk: PowerDesk) -> None:
-        desk.want(True)
+    async def story(awake: Power) -> None:
+        awake.want(True)
         await until(lambda: inhibitor.hanging() is not None)
-        assert (desk.status().wanted, desk.status().held) == (True, [])
-        desk.want(False)
+        assert (awake.status().wanted, awake.status().held) == (True, [])
+        awake.want(False)
         await until(lambda: inhibitor.hanging() is None)
 
     run(inhibitor, story)
@@ -154,29 +154,29 @@ def test_a_lost_lock_is_taken_again(inhibitor: Inhibitor, monkeypatch: pytest.Mo
     """Whoever ended its process; meanwhile ``status`` does not say that it is held."""
     monkeypatch.setattr(power, "LOST_S", (0.3, 0.3))
 
-    async def story(desk: PowerDesk) -> None:
-        desk.want(True)
+    async def story(awake: Power) -> None:
+        awake.want(True)
         for _ in range(3):
-            await until(lambda: desk.status().held == ["sleep", "idle"] and bool(inhibitor.locks()))
+            await until(lambda: awake.status().held == ["sleep", "idle"] and bool(inhibitor.locks()))
             inhibitor.kill()
-            await until(lambda: desk.status().held == [])
+            await until(lambda: awake.status().held == [])
         await until(lambda: inhibitor.held() == ["sleep:idle"])
 
     run(inhibitor, story)
 
 
 def test_a_machine_without_the_command(tmp_path: Path) -> None:
-    """Said in words; the daemon is none the worse for it."""
+    """Said in a sentence; the daemon is none the worse for it."""
 
     async def life() -> None:
-        desk = PowerDesk(None, "auto", {"PATH": str(tmp_path)}, "linux")
+        awake = Power(None, "auto", {"PATH": str(tmp_path)}, "linux")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(desk.keep)
-            desk.want(True)
-            await until(lambda: len(desk.status().refused) == 2)
-            desk.want(False)
+            tasks.start_soon(awake.keep)
+            awake.want(True)
+            await until(lambda: len(awake.status().refused) == 2)
+            awake.want(False)
             tasks.cancel_scope.cancel()
-        status = desk.status()
+        status = awake.status()
         assert (status.held, status.method) == ([], "none")
         assert [(one.what, one.why) for one in status.refused] == [
             ("sleep", "this machine has no systemd-inhibit"), ("idle", "this machine has no systemd-inhibit")
@@ -188,10 +188,10 @@ def test_a_machine_without_the_command(tmp_path: Path) -> None:
 def test_a_person_who_does_not_want_it(inhibitor: Inhibitor) -> None:
     """``awake = "no"``: nothing is asked, and the lid is told of all the same."""
 
-    async def story(desk: PowerDesk) -> None:
-        desk.want(True)
+    async def story(awake: Power) -> None:
+        awake.want(True)
         await anyio.sleep(0.1)
-        assert (desk.status().method, desk.status().held, desk.status().refused) == ("off", [], [])
+        assert (awake.status().method, awake.status().held, awake.status().refused) == ("off", [], [])
 
     run(inhibitor, story, "no")
     assert inhibitor.asked == []
@@ -200,20 +200,20 @@ def test_a_person_who_does_not_want_it(inhibitor: Inhibitor) -> None:
 def test_the_lid_is_kept_on_ac_power_alone(inhibitor: Inhibitor, lid: list[Lid]) -> None:
     """Its own lock, taken when the plug is put in, let go when it is pulled or nothing is known of it."""
 
-    async def story(desk: PowerDesk) -> None:
+    async def story(awake: Power) -> None:
         lid.append(Lid(True, False, "suspend"))
-        desk.want(True)
-        await until(lambda: inhibitor.held() == ["sleep:idle"] and desk.status().on_ac is False)
-        assert "suspends the machine (on battery)" in desk.status().lid
+        awake.want(True)
+        await until(lambda: inhibitor.held() == ["sleep:idle"] and awake.status().on_ac is False)
+        assert "suspends the machine (on battery)" in awake.status().lid
         lid.append(Lid(True, True, "suspend"))
         await until(lambda: inhibitor.held() == ["handle-lid-switch", "sleep:idle"])
-        await until(lambda: "changes nothing" in desk.status().lid)
+        await until(lambda: "changes nothing" in awake.status().lid)
         lid.append(Lid(True, None, "suspend"))
         await until(lambda: inhibitor.held() == ["sleep:idle"])
-        assert "suspends the machine" in desk.status().lid
+        assert "suspends the machine" in awake.status().lid
         lid.append(Lid(True, True, "suspend"))
         await until(lambda: len(inhibitor.locks()) == 2)
-        desk.want(False)
+        awake.want(False)
         await until(lambda: not inhibitor.locks())
 
     lid.append(Lid(True, False))
@@ -225,11 +225,11 @@ def test_a_lid_that_may_not_be_kept(inhibitor: Inhibitor, lid: list[Lid]) -> Non
     inhibitor.refuses("handle-lid-switch")
     lid.append(Lid(True, True, "suspend"))
 
-    async def story(desk: PowerDesk) -> None:
-        desk.want(True)
-        await until(lambda: len(desk.status().refused) == 1 and desk.status().held == ["sleep", "idle"])
-        assert desk.status().refused[0].what == "handle-lid-switch"
-        assert "suspends the machine (on AC power)" in desk.status().lid
+    async def story(awake: Power) -> None:
+        awake.want(True)
+        await until(lambda: len(awake.status().refused) == 1 and awake.status().held == ["sleep", "idle"])
+        assert awake.status().refused[0].what == "handle-lid-switch"
+        assert "suspends the machine (on AC power)" in awake.status().lid
 
     run(inhibitor, story)
 

@@ -8,8 +8,8 @@ import msgspec
 
 from ingestd.config import VECTOR_SINKS, Settings, SinkSpec, parse_sinks
 from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured
-from ingestd.kinds.steps import META, NONE, SHIPPED, flag_of
-from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS, JobSpec, asks, check_spec, flat
+from ingestd.kinds.steps import NONE, SHIPPED, flag_of
+from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS, JobSpec, Kinds, asks, check_spec, flat
 from ingestd.policy.recipe import passes_of
 from ingestd.protocol import control as c
 from ingestd.records import JobRow
@@ -29,15 +29,16 @@ def models_of(params: c.Start) -> list[str]:
     return [name for name in named if name is not None] + [ask.model for ask in params.steps or ()]
 
 
-def of_new(params: c.Start, settings: Settings) -> AskedJob:
+def of_new(params: c.Start, settings: Settings, kinds: Kinds = SHIPPED) -> AskedJob:
     """A new job: where the request says nothing, ``settings`` do. Raises ``Misconfigured``."""
-    given: dict[str, object] = {kind: settings[kind] for kind in SHIPPED if kind != META.name}
+    known = {kind: settings.values[kind].value for kind in kinds if kind in settings.values}
+    given: dict[str, object] = dict(known)
     if params.describe == NONE:
         given["embed_text"] = NONE
     asked = {name: getattr(params, name) for name in (*OLD_MODELS, *OLD_SETTINGS)}
     given |= {name: value for name, value in asked.items() if value not in (None, "")}
     spec = JobSpec(
-        asks(given, params.steps or ()),
+        asks(given, params.steps or (), kinds),
         passes=params.passes,
         device=params.device or settings["device"],
         concurrency=params.concurrency if params.concurrency is not None else int(settings["concurrency"]),
@@ -50,23 +51,23 @@ def of_new(params: c.Start, settings: Settings) -> AskedJob:
         list_file=params.list_file,
         list_sha256=params.list_sha256,
     )
-    check_spec(spec)
+    check_spec(spec, kinds)
     sinks = parse_sinks(params.sinks if params.sinks is not None else settings["sinks"].split(","))
     notes = []
-    if params.sinks is None and not spec.makes_vectors() and any(sink.kind in VECTOR_SINKS for sink in sinks):
+    if params.sinks is None and not spec.makes_vectors(kinds) and any(sink.kind in VECTOR_SINKS for sink in sinks):
         sinks = [sink for sink in sinks if sink.kind not in VECTOR_SINKS]
         notes.append("without an embedding there is nothing to search: results go to the other sinks alone")
-    _check_vectors(spec, sinks)
+    _check_vectors(spec, sinks, kinds)
     return AskedJob(spec, sinks, notes)
 
 
-def of_known(params: c.Start, job: JobRow) -> AskedJob:
+def of_known(params: c.Start, job: JobRow, kinds: Kinds = SHIPPED) -> AskedJob:
     """A known job that goes on: what the request says is changed, the rest stays.
 
     Raises ``IngestError`` when the request asks for other steps than the job has, and ``Misconfigured``.
     """
     old = job.spec
-    _check_steps(params, job)
+    _check_steps(params, job, kinds)
     given = {
         "device": params.device,
         "concurrency": params.concurrency,
@@ -81,15 +82,15 @@ def of_known(params: c.Start, job: JobRow) -> AskedJob:
     # A start without --limit goes on past an earlier one: that is what a limit is for.
     changes["limit"] = params.limit
     spec = msgspec.structs.replace(old, **changes)
-    check_spec(spec)
+    check_spec(spec, kinds)
     sinks = parse_sinks(params.sinks) if params.sinks is not None else list(job.sinks)
-    _check_vectors(spec, sinks)
+    _check_vectors(spec, sinks, kinds)
     return AskedJob(spec, sinks, _change_notes(old, spec))
 
 
-def _check_steps(params: c.Start, job: JobRow) -> None:
+def _check_steps(params: c.Start, job: JobRow, kinds: Kinds) -> None:
     """Raises ``IngestError`` when the request asks for steps that the job was not made with."""
-    old = flat(job.spec) | {"passes": passes_of(job.spec), "exact": bool(job.spec.setting("exact"))}
+    old = flat(job.spec, kinds) | {"passes": passes_of(job.spec, kinds), "exact": bool(job.spec.setting("exact"))}
     pairs = [(key, getattr(params, key), old[key]) for key in (*OLD_MODELS, *OLD_SETTINGS, "passes")]
     for ask in params.steps or ():
         mine = job.spec.ask(ask.name)
@@ -107,10 +108,10 @@ def _check_steps(params: c.Start, job: JobRow) -> None:
             )  # fmt: skip
 
 
-def _check_vectors(spec: JobSpec, sinks: list[SinkSpec]) -> None:
+def _check_vectors(spec: JobSpec, sinks: list[SinkSpec], kinds: Kinds) -> None:
     """Raises ``Misconfigured`` for a sink that stores vectors in a job that makes none."""
     store = next((sink.name for sink in sinks if sink.kind in VECTOR_SINKS), None)
-    if store is not None and not spec.makes_vectors():
+    if store is not None and not spec.makes_vectors(kinds):
         raise Misconfigured(
             "a recipe without an embedding has no vectors to put into it",
             operation="use", object=f"the sink {store}",

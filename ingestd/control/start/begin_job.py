@@ -30,7 +30,7 @@ async def make_job(
 ) -> BegunJob:
     """Store a new job and queue it. Raises ``Misconfigured``."""
     s = context.supervisor
-    spec, sinks, notes = asked_job.of_new(params, context.settings)
+    spec, sinks, notes = asked_job.of_new(params, context.settings, s.shared.step_kinds)
     ident, now = str(uuid.uuid4()), s.clocks.wall_ms()
     name = params.name or _free_name(s, params, sources)
 
@@ -50,7 +50,7 @@ async def continue_job(context: VerbContext, params: c.Start, row: JobRow) -> Be
     Raises ``IngestError`` when the request asks for other steps than the job has, and ``Misconfigured``.
     """
     s = context.supervisor
-    spec, sinks, notes = asked_job.of_known(params, row)
+    spec, sinks, notes = asked_job.of_known(params, row, s.shared.step_kinds)
     s.walks.outdate(row.id)
     before, now = s.view.jobs[row.id].status, s.clocks.wall_ms()
     await s.ledger.write(lambda db: jobs.change_request(db, row.id, spec, sinks, now))
@@ -58,8 +58,8 @@ async def continue_job(context: VerbContext, params: c.Start, row: JobRow) -> Be
     await s.know(row.id)
     # The job may have been paused, or have ended, in between: only one of the two is a legal move, and it is the one
     # that takes effect.
-    s.post(w.Asked(row.id, "resume", params.actor))
-    s.post(w.Asked(row.id, "more", params.actor))
+    s.post(w.MoveRequested(row.id, "resume", params.actor))
+    s.post(w.MoveRequested(row.id, "more", params.actor))
     outcome = {"running": "running", "queued": "running", "completed": "rescanning"}.get(before, "resumed")
     await s.settled()
     return BegunJob(outcome, row.id, notes)

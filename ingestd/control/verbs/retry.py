@@ -39,7 +39,7 @@ async def handle(context: VerbContext, params: c.Retry) -> c.RetryReply:
         after = following
     s.post(w.Tallied(job, tally))
     if retried:
-        s.post(w.Asked(job, "more", ""))
+        s.post(w.MoveRequested(job, "more", ""))
     await s.settled()
     return c.RetryReply(await jobbook.status(job), retried)
 

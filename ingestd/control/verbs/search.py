@@ -10,8 +10,8 @@ from ingestd.config import VECTOR_SINKS
 from ingestd.control.rank_fusion import FUSION_DEPTH, best_first, content_of, fuse
 from ingestd.control.verb_context import VerbContext
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Unavailable
-from ingestd.kinds.steps import SHIPPED
 from ingestd.ledger.report import JobFacts
+from ingestd.policy.job_spec import Kinds
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes
 from ingestd.protocol.sink import Hit, Search
@@ -43,7 +43,7 @@ async def handle(context: VerbContext, params: c.Search) -> c.SearchReply:
     groups: dict[tuple[str, ...], tuple[tuple[Step, ...], list[JobStore]]] = {}
     for facts in chosen:
         sink = next((sink.name for sink in facts.row.sinks if sink.kind in VECTOR_SINKS), None)
-        steps = _comparable(facts, by_image=image is not None)
+        steps = _comparable(facts, context.supervisor.shared.step_kinds, by_image=image is not None)
         if sink is not None and steps:
             # Equal fingerprints mean equal vectors, however the model was spelled.
             groups.setdefault(tuple(step.fingerprint for step in steps), (steps, []))[1].append((facts, sink))
@@ -69,10 +69,10 @@ async def handle(context: VerbContext, params: c.Search) -> c.SearchReply:
     return c.SearchReply([group for group in replies if group.jobs], notes)
 
 
-def _comparable(facts: JobFacts, *, by_image: bool) -> tuple[Step, ...]:
+def _comparable(facts: JobFacts, kinds: Kinds, *, by_image: bool) -> tuple[Step, ...]:
     """The job's steps whose vectors a query can be compared with: an image only with vectors of pictures."""
     steps = [row.step for row in facts.steps if "dim" in row.step.spec]
-    return tuple(step for step in steps if not by_image or (step.kind in SHIPPED and SHIPPED[step.kind].pictures))
+    return tuple(step for step in steps if not by_image or (step.kind in kinds and kinds[step.kind].pictures))
 
 
 async def _group(

@@ -34,6 +34,7 @@ async def handle(context: VerbContext, params: c.Start) -> c.StartReply:
     check_writable(s.ledger, "start", "a job")
     for model in models_of(params):
         check_model(model)
+    await s.shared.look_for_kinds()
     sources = await resolve_sources(context, params)
     root_ids = await s.ledger.write(lambda db: jobs.add_roots(db, [source[:3] for source in sources]))
     refs = [RootRef(root, source.only) for root, source in zip(root_ids, sources, strict=True)]
@@ -90,4 +91,4 @@ def _settled(job: JobView) -> bool:
     """Whether models and sinks have been tried: what is wrong with them has shown by then."""
     if job.status == "queued":
         return job.resolved
-    return job.status != "running" or (job.resolved and all(sink.state == "on" for sink in job.sinks.values()))
+    return job.status != "running" or (job.resolved and all(sink.is_on for sink in job.sinks.values()))

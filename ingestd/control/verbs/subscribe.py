@@ -8,6 +8,7 @@ from typing import Any, Final
 import anyio
 
 from ingestd.control.verb_context import VerbContext
+from ingestd.policy.notices import JobChanged, Notice
 from ingestd.protocol import control as c
 
 PAUSE_S: Final = 0.25
@@ -24,12 +25,13 @@ async def stream(context: VerbContext, params: c.Subscribe, send: Callable[[dict
     changed: set[int] = set()
     woken = anyio.Event()
 
-    def listener(job: int) -> None:
-        if only in (None, job):
-            changed.add(job)
+    def heard(notice: Notice) -> None:
+        if isinstance(notice, JobChanged) and only in (None, notice.job):
+            changed.add(notice.job)
             woken.set()
 
-    with context.listening(listener):
+    unlisten = s.notices.listen(heard)
+    try:
         known = [f for f in await jobbook.facts() if only in (None, f.row.id)]
         await send({"result": c.SubscribeReply([jobbook.describe(f) for f in known])})
         while True:
@@ -42,3 +44,5 @@ async def stream(context: VerbContext, params: c.Subscribe, send: Callable[[dict
                     event = c.Event("job", now, jobbook.describe(facts))
                     await send({"jsonrpc": "2.0", "method": "event", "params": event})
             await anyio.sleep(PAUSE_S)
+    finally:
+        unlisten()

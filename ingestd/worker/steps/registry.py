@@ -74,7 +74,9 @@ def resolve(request: StepRequest, machine: Machine, tell: Tell) -> Step:
 
         return meta.resolve(request)
     made = provider_of(request.kind, request.model, request.module).resolve(request, machine, tell)
-    return replace(made, name=request.name, needs=request.needs, module=request.module, media=request.media)
+    return replace(
+        made, name=request.name, needs=request.needs, module=request.module, media=request.media, ports=request.ports
+    )
 
 
 def provenance(requests: Sequence[StepRequest], machine: Machine) -> dict[str, object]:
