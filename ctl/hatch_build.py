@@ -18,7 +18,7 @@ def shared() -> dict[str, str]:
     sys.path[:0] = [str(ROOT), str(ROOT / "ctl")]
     try:
         from ingestctl.completion import bash, fish, zsh
-        from ingestctl.manual import client, daemon
+        from ingestctl.manual import ingestctl_page, ingestd_page
 
         from ingestd.__main__ import arguments
     finally:
@@ -26,8 +26,8 @@ def shared() -> dict[str, str]:
     return {
         "share/bash-completion/completions/ingestctl": bash.script(),
         "share/fish/vendor_completions.d/ingestctl.fish": fish.script(),
-        "share/man/man1/ingestctl.1": client.page(),
-        "share/man/man1/ingestd.1": daemon.page(arguments()),
+        "share/man/man1/ingestctl.1": ingestctl_page.page(),
+        "share/man/man1/ingestd.1": ingestd_page.page(arguments()),
         "share/zsh/site-functions/_ingestctl": zsh.script(),
     }
 

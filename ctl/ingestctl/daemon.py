@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
-from ingestctl import place
-from ingestctl.rpc import EXIT_ERROR, EXIT_TEMPORARY, EXIT_USAGE, Away, Connection, Failure
+from ingestctl import locations
+from ingestctl.rpc import EXIT_ERROR, EXIT_TEMPORARY, EXIT_USAGE, Away, CommandError, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def ensure() -> str:
     """Have a daemon: empty when one runs, else what was started, in words for a person.
 
     Where a service is installed it is that, so that the daemon has one keeper; else a process in the background. Raises
-    ``Failure`` with the daemon's own words if it will not.
+    ``CommandError`` with the daemon's own words if it will not.
     """
     if _answers():
         return ""
     _not_elsewhere("start")
-    from ingestctl.service.choose import installed
+    from ingestctl.service.detect import installed
 
     if service := installed():
         service.up()
@@ -83,7 +83,7 @@ def _begin() -> None:
             raise _refused(code, already)
         time.sleep(0.05)
     child.returncode = 0
-    raise Failure(
+    raise CommandError(
         f"it did not answer within {START_S:.0f} s and still runs as pid {child.pid}",
         operation="start",
         object="the daemon",
@@ -106,7 +106,7 @@ def oneshot(verb: str) -> dict[str, Any]:
         )
         document = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise Failure(
+        raise CommandError(
             f"no answer within {ONESHOT_S:.0f} s",
             operation=f"answer {verb!r}",
             object="without a daemon",
@@ -114,7 +114,7 @@ def oneshot(verb: str) -> dict[str, Any]:
         ) from None
     except ValueError:
         words = _last_words(done.stderr) or f"it exited with {done.returncode} and said nothing"
-        raise Failure(
+        raise CommandError(
             words, operation=f"answer {verb!r}", object="without a daemon", remedy="start one with: ingestctl start"
         ) from None
     error = document.get("error") if isinstance(document, dict) else None
@@ -127,7 +127,7 @@ def oneshot(verb: str) -> dict[str, Any]:
 def lines(verb: str, *words: str) -> Generator[dict[str, Any], None, None]:
     """What ``verb`` prints without a daemon, line by line as it comes. Its process ends with this iterator.
 
-    Raises ``Failure`` with its words.
+    Raises ``CommandError`` with its words.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "ingestd", "--oneshot", verb, "--", *words],
@@ -147,16 +147,16 @@ def lines(verb: str, *words: str) -> Generator[dict[str, Any], None, None]:
         stderr = process.communicate()[1]
         if process.returncode:
             said = _last_words(stderr) or f"its process ended with {process.returncode}"
-            raise Failure(said, operation=f"answer {verb!r}", object="without a daemon", remedy="try it again")
+            raise CommandError(said, operation=f"answer {verb!r}", object="without a daemon", remedy="try it again")
     finally:
         if process.poll() is None:
             process.terminate()
         process.communicate()
 
 
-def _told(verb: str, error: dict[str, Any], code: int) -> Failure:
+def _told(verb: str, error: dict[str, Any], code: int) -> CommandError:
     data = error.get("data") or error
-    return Failure(
+    return CommandError(
         str(error.get("message", "no reason given")),
         operation=str(data.get("operation", f"answer {verb!r}")),
         object=str(data.get("object", "without a daemon")),
@@ -166,10 +166,10 @@ def _told(verb: str, error: dict[str, Any], code: int) -> Failure:
 
 
 def _not_elsewhere(operation: str) -> None:
-    """Raise ``Failure`` where another user's daemon is meant: neither it nor its files are this client's."""
-    if place.chosen():
+    """Raise ``CommandError`` where another user's daemon is meant: neither it nor its files are this client's."""
+    if locations.chosen():
         raise Away(
-            f"nobody listens on {place.socket()}, which INGESTD_SOCKET names",
+            f"nobody listens on {locations.socket()}, which INGESTD_SOCKET names",
             operation=operation,
             remedy="ask its owner to start it, or unset INGESTD_SOCKET for a daemon of your own",
         )
@@ -208,7 +208,7 @@ def own_environment() -> dict[str, str]:
 
     spec = find_spec("ingestd")
     if spec is None or spec.origin is None:
-        raise Failure(
+        raise CommandError(
             "its package is not installed beside this client",
             operation="start",
             object="the daemon",
@@ -230,7 +230,7 @@ def own_environment() -> dict[str, str]:
 
 def _stderr_file() -> tuple[int, int]:
     """A descriptor of the file that takes what a daemon prints beside its log, and how long that file is already."""
-    folder = place.log()
+    folder = locations.log()
     path = f"{folder}/{_STDERR}"
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -239,7 +239,7 @@ def _stderr_file() -> tuple[int, int]:
             os.ftruncate(handle, 0)
         return handle, os.fstat(handle).st_size
     except OSError as error:
-        raise Failure(
+        raise CommandError(
             error.strerror or str(error),
             operation="write",
             object=path,
@@ -247,8 +247,8 @@ def _stderr_file() -> tuple[int, int]:
         ) from None
 
 
-def _refused(code: int, already: int) -> Failure:
-    with open(f"{place.log()}/{_STDERR}", "rb") as file:
+def _refused(code: int, already: int) -> CommandError:
+    with open(f"{locations.log()}/{_STDERR}", "rb") as file:
         file.seek(already)
         words = _last_words(file.read()) or "it said nothing"
     operation, object, remedy = "start", "the daemon", "see its log with: ingestctl logs"
@@ -259,7 +259,7 @@ def _refused(code: int, already: int) -> Failure:
     if "Error: cannot " in words and colon:
         operation, _, object = head.partition(" ")
         words = message
-    return Failure(words, operation=operation, object=object, remedy=remedy, exit=own_exit(code, object))
+    return CommandError(words, operation=operation, object=object, remedy=remedy, exit=own_exit(code, object))
 
 
 def own_exit(code: int, object: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ingestctl.text import Paint, clean, clock
+from ingestctl.terminal_text import Paint, clean, clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -103,11 +103,11 @@ def _run(argv: list[str]) -> int:
         near = [known for known in VERBS if known.startswith(verb)] or get_close_matches(verb, VERBS, 1)
         return _misused(f"there is no verb {verb!r}", f"ingestctl {near[0] if near else '--help'}")
 
-    from ingestctl.rpc import Failure
+    from ingestctl.rpc import CommandError
 
     try:
         return _call(verb, rest, color)
-    except Failure as failure:
+    except CommandError as failure:
         complain(failure, color)
         return failure.exit
 
@@ -169,10 +169,10 @@ def overview() -> str:
 
 def complain(failure: Exception, color: str) -> None:
     """The two lines of an error, on stderr."""
-    from ingestctl.rpc import Failure
-    from ingestctl.text import clean, paint_for
+    from ingestctl.rpc import CommandError
+    from ingestctl.terminal_text import clean, paint_for
 
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, CommandError)
     paint = paint_for(sys.stderr, color)
     message = "\n       ".join(clean(line) for line in failure.message.splitlines())
     what = f"cannot {failure.operation} {clean(failure.object)}: {message}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ingestctl.text import Paint, ago, bar, clean, clock, duration, many, number, percent, size, span
+from ingestctl.terminal_text import Paint, ago, bar, clean, clock, duration, many, number, percent, size, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from ingestctl.completion import line as argument_line, words
+from ingestctl.completion import command_line, known_values
 from ingestctl.main import VERBS, parser_of
 
 from ctl import hatch_build
@@ -191,7 +191,7 @@ def test_jobs_are_silent_without_a_daemon(home: Home) -> None:
 
 def test_every_argument_is_explained() -> None:
     """Of each option with a word it is said what completes that, if only that nothing can."""
-    assert argument_line.unexplained() == []
+    assert command_line.unexplained() == []
 
 
 def test_the_words_are_the_daemons() -> None:
@@ -199,14 +199,14 @@ def test_the_words_are_the_daemons() -> None:
     known: dict[str, dict[str, tuple[str, ...]]] = {kind: {} for kind in names.KINDS.values()}
     for name, sizes in names.SHORT.items():
         known[names.KINDS[name]][name] = tuple(sizes)
-    assert known == words.MODELS
-    assert set(words.FAILURES) == set(get_args(errors.FailureKind))
-    assert words.SINKS == config.SINK_KINDS
-    assert {*words.ACTIVE, *words.OVER} == set(get_args(states.JobStatus))
+    assert known == known_values.MODELS
+    assert set(known_values.FAILURES) == set(get_args(errors.FailureKind))
+    assert known_values.SINKS == config.SINK_KINDS
+    assert {*known_values.ACTIVE, *known_values.OVER} == set(get_args(states.JobStatus))
     for verb in ("pause", "resume", "stop"):
-        assert set(words.STATUSES[verb]) == {status for status, moves in states.JOB_MOVES.items() if verb in moves}, (
-            verb
-        )
+        assert set(known_values.STATUSES[verb]) == {
+            status for status, moves in states.JOB_MOVES.items() if verb in moves
+        }, verb
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import ingestctl
 import msgspec
 import pytest
-from ingestctl import argument, place, text
+from ingestctl import argument_values, locations, terminal_text
 from ingestctl.main import ALONE, VERBS
 
 import ingestd
@@ -67,9 +67,9 @@ def test_place_is_the_daemons(monkeypatch: pytest.MonkeyPatch, environment: dict
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     daemon = paths.places()
-    ours = (place.state(), place.socket(), place.log(), place.log_file(), place.config())
+    ours = (locations.state(), locations.socket(), locations.log(), locations.log_file(), locations.config())
     assert ours == tuple(str(at) for at in (daemon.state, daemon.socket, daemon.log, daemon.log_file, daemon.config))
-    assert place.MAX_SOCKET_PATH == paths.MAX_SOCKET_PATH
+    assert locations.MAX_SOCKET_PATH == paths.MAX_SOCKET_PATH
 
 
 @pytest.mark.parametrize(
@@ -86,35 +86,35 @@ def test_place_is_the_daemons(monkeypatch: pytest.MonkeyPatch, environment: dict
 )
 def test_dates(typed: str, first: str, last: str) -> None:
     """``--since`` means the first moment of what was typed, ``--until`` the last: a named day is included."""
-    assert (argument.since(typed), argument.until(typed)) == (first, last)
+    assert (argument_values.since(typed), argument_values.until(typed)) == (first, last)
 
 
 @pytest.mark.parametrize(
     ("shown", "wanted"),
     [
-        (text.duration(0.44), "0.4 s"),
-        (text.duration(45), "45 s"),
-        (text.duration(720), "12 min"),
-        (text.duration(12000), "3 h 20 min"),
-        (text.duration(3600 * 52), "2 days 4 h"),
-        (text.span(3 * 3600, 3.6 * 3600), "3 h to 4 h"),
-        (text.span(40, 58), "40 s to 60 s"),
-        (text.span(0, 2), "1 s to 5 s"),
-        (text.span(1195, 1200), "19 min to 20 min"),
-        (text.span(7200, 7200), "about 2 h"),
-        (text.span(3 * 86400, 4.5 * 86400), "3 days to 5 days"),
-        (text.percent(99.99), "99.9 %"),
-        (text.percent(100.0), "100 %"),
-        (text.size(999), "999 bytes"),
-        (text.size(61_000_000), "61 MB"),
-        (text.size(1_240_000_000), "1.2 GB"),
-        (text.many(1, "copy", "copies"), "1 copy"),
-        (text.many(2000, "copy", "copies"), "2,000 copies"),
-        (text.cut("/a/very/long/path.jpg", 11), "/a/ve…h.jpg"),
-        (text.cut("日本語の写真", 7), "日…写真"),
-        (text.bar(0.999, 4), "███░"),
+        (terminal_text.duration(0.44), "0.4 s"),
+        (terminal_text.duration(45), "45 s"),
+        (terminal_text.duration(720), "12 min"),
+        (terminal_text.duration(12000), "3 h 20 min"),
+        (terminal_text.duration(3600 * 52), "2 days 4 h"),
+        (terminal_text.span(3 * 3600, 3.6 * 3600), "3 h to 4 h"),
+        (terminal_text.span(40, 58), "40 s to 60 s"),
+        (terminal_text.span(0, 2), "1 s to 5 s"),
+        (terminal_text.span(1195, 1200), "19 min to 20 min"),
+        (terminal_text.span(7200, 7200), "about 2 h"),
+        (terminal_text.span(3 * 86400, 4.5 * 86400), "3 days to 5 days"),
+        (terminal_text.percent(99.99), "99.9 %"),
+        (terminal_text.percent(100.0), "100 %"),
+        (terminal_text.size(999), "999 bytes"),
+        (terminal_text.size(61_000_000), "61 MB"),
+        (terminal_text.size(1_240_000_000), "1.2 GB"),
+        (terminal_text.many(1, "copy", "copies"), "1 copy"),
+        (terminal_text.many(2000, "copy", "copies"), "2,000 copies"),
+        (terminal_text.cut("/a/very/long/path.jpg", 11), "/a/ve…h.jpg"),
+        (terminal_text.cut("日本語の写真", 7), "日…写真"),
+        (terminal_text.bar(0.999, 4), "███░"),
         (
-            text.clean("a\x1b[31m\n\udcff\u202e é 日\u202f👩\u200d👦"),
+            terminal_text.clean("a\x1b[31m\n\udcff\u202e é 日\u202f👩\u200d👦"),
             "a\\x1b[31m\\n\\udcff\\u202e é 日\u202f👩\u200d👦",
         ),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ingestctl import rpc
-from ingestctl.service import choose, files
+from ingestctl.service import detect, files
 from ingestctl.service.systemd import PROPERTIES, Systemd
 from ingestctl.verbs import doctor
 
@@ -64,8 +64,8 @@ def test_the_service(
 ) -> None:
     """Each state with its remedy; what breaks nothing is a warning."""
     monkeypatch.setattr(os.path, "isdir", lambda path, known=os.path.isdir: "systemd" in str(path) or known(path))
-    monkeypatch.setattr(choose, "installed", lambda: played if played.installed() else None)
-    monkeypatch.setattr(choose, "service", lambda **_: played)
+    monkeypatch.setattr(detect, "installed", lambda: played if played.installed() else None)
+    monkeypatch.setattr(detect, "service", lambda **_: played)
     monkeypatch.setattr(files, "changed", lambda wanted: ["/a/unit"] if changed else [])
     found = doctor.service_finding()
     assert (found["level"], found["what"]) == (level, "service")
@@ -92,7 +92,7 @@ def test_an_odd_service_manager_stops_nothing(
 
 
 def _refuse() -> None:
-    raise rpc.Failure("nobody is there", operation="ask", object="launchd", remedy="log in")
+    raise rpc.CommandError("nobody is there", operation="ask", object="launchd", remedy="log in")
 
 
 def test_a_program_that_dies_is_told(home: Home) -> None:

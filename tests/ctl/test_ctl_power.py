@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ingestctl.render import daemon_lines, power_lines
-from ingestctl.text import Paint
+from ingestctl.terminal_text import Paint
 
 from ingestd.protocol.status import PowerRefusal, PowerStatus
 

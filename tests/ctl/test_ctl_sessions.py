@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ingestctl import daemon as process, place, rpc
+from ingestctl import daemon as process, locations, rpc
 
 from tests.daemon.house import HastyDaemon
 
@@ -37,7 +37,7 @@ class Machine:
             "SERVICES": str(folder / "s"),
         }
         for name, value in self.constants.items():
-            monkeypatch.setattr(place, name, value)
+            monkeypatch.setattr(locations, name, value)
         for name in ("INGESTD_HOME", "INGESTD_SOCKET", "XDG_RUNTIME_DIR"):
             monkeypatch.delenv(name, raising=False)
         for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
@@ -69,7 +69,7 @@ class Roamer(HastyDaemon):
 
     @property
     def socket(self) -> str:
-        return place.socket()
+        return locations.socket()
 
     def is_found(self) -> bool:
         """Whether the client reaches this very daemon, and would not begin another one."""
@@ -91,7 +91,7 @@ def test_begun_without_a_session(machine: Machine) -> None:
     """What ``@reboot`` began is found from the first moment of a session, under ssh as under su, and can be ended from
     there; it leaves no socket, and the next daemon has the session's place."""
     with Roamer(machine) as daemon:
-        began = place.socket()
+        began = locations.socket()
         assert began.startswith(str(machine.shared))
         machine.log_in()
         assert daemon.is_found()
@@ -102,7 +102,7 @@ def test_begun_without_a_session(machine: Machine) -> None:
         assert daemon.process.wait(30) == 0
     assert machine.sockets() == []
     with Roamer(machine) as daemon:
-        assert place.socket().startswith(str(machine.session))
+        assert locations.socket().startswith(str(machine.session))
         assert daemon.is_found()
     assert machine.sockets() == []
 
@@ -112,7 +112,7 @@ def test_begun_in_a_session(machine: Machine) -> None:
     and none at the end."""
     machine.log_in()
     with Roamer(machine) as daemon:
-        assert place.socket().startswith(str(machine.session))
+        assert locations.socket().startswith(str(machine.session))
         machine.log_out()
         daemon.wait_for(daemon.is_found, 30)
         door = f"tmp/{machine.shared.name}/ingestd/ingestd.sock"
@@ -152,7 +152,7 @@ def test_an_impostor_where_there_is_no_session(machine: Machine) -> None:
         with Roamer(machine) as daemon:
             assert daemon.is_found()
             machine.log_out()
-            daemon.wait_for(lambda: "cannot be put back yet" in Path(place.log_file()).read_text(), 30)
+            daemon.wait_for(lambda: "cannot be put back yet" in Path(locations.log_file()).read_text(), 30)
             machine.log_in()
             daemon.wait_for(daemon.is_found, 30)
         assert (theirs / "ingestd.sock").is_socket()

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ingestctl import daemon, place, rpc
-from ingestctl.service import choose, systemd
+from ingestctl import daemon, locations, rpc
+from ingestctl.service import detect, systemd
 from ingestctl.service.systemd import PROPERTIES, Systemd, reason
 from ingestctl.verbs import control, service as verb, status
 
@@ -87,7 +87,7 @@ def test_a_death_before_is_no_answer_to_this_start(restart: bool, states: tuple[
 )
 def test_a_death_of_its_own_is_told(states: tuple[dict[str, str], ...]) -> None:
     """How it was ended comes first: what a killed one said before that is stale."""
-    with pytest.raises(rpc.Failure, match=r"^ended by signal 9; before that it said: Big: 12,500 of 15,000$"):
+    with pytest.raises(rpc.CommandError, match=r"^ended by signal 9; before that it said: Big: 12,500 of 15,000$"):
         Played(*states).up()
 
 
@@ -96,10 +96,10 @@ def test_who_may_not_start_it_waits_for_what_comes_by_itself() -> None:
     waiting = Played(WAITS, WAITS, BEGINS, RUNS, account=ADA, refuses=True)
     assert waiting.up()["MainPID"] == "9"
     for states in ((STOPPED,), (ENDS, ENDS, STOPPED)):
-        with pytest.raises(rpc.Failure, match="Access denied") as caught:
+        with pytest.raises(rpc.CommandError, match="Access denied") as caught:
             Played(*states, account=ADA, refuses=True).up()
         assert caught.value.remedy == "sudo systemctl start ingestd@ada.service"
-    with pytest.raises(rpc.Failure, match="Access denied"):
+    with pytest.raises(rpc.CommandError, match="Access denied"):
         Played(RAN, account=ADA, refuses=True).up(restart=True)
 
 
@@ -150,20 +150,20 @@ def test_status_without_a_daemon_says_what_brings_it_back(
 
     monkeypatch.setattr(rpc, "call", nobody)
     monkeypatch.setattr(daemon, "oneshot", lambda _: {"jobs": []})
-    monkeypatch.setattr(choose, "installed", lambda: found)
+    monkeypatch.setattr(detect, "installed", lambda: found)
     assert status._reply(None) == {"jobs": []}
     assert said in capsys.readouterr().err
-    assert found is None or found.bound == choose.ASK_S, "a manager that hangs must not hold up a look"
+    assert found is None or found.bound == detect.ASK_S, "a manager that hangs must not hold up a look"
 
 
 def test_what_cannot_be_found_out_stops_no_status(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit that may not be read, a manager that hangs: the plain sentence."""
 
     def shut() -> None:
-        raise rpc.Failure("Permission denied", operation="read", object="a unit", remedy="")
+        raise rpc.CommandError("Permission denied", operation="read", object="a unit", remedy="")
 
-    monkeypatch.setattr(choose, "installed", shut)
-    assert choose.way_on() == "start it with: ingestctl start"
+    monkeypatch.setattr(detect, "installed", shut)
+    assert detect.way_on() == "start it with: ingestctl start"
     hung = systemd._run([sys.executable, "-c", "import time; time.sleep(60)"], 0.1)
     assert (hung.returncode, hung.stdout) == (124, "")
 
@@ -181,9 +181,9 @@ def test_shutdown_says_the_way_back_where_its_user_has_none(
     found: Played | None, uid: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A service of the system is ended by its user and started by root alone."""
-    monkeypatch.setattr(choose, "installed", lambda: found)
+    monkeypatch.setattr(detect, "installed", lambda: found)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    monkeypatch.setattr(place, "is_anothers", lambda: False)
+    monkeypatch.setattr(locations, "is_anothers", lambda: False)
     control._tell_the_way_back()
     told = capsys.readouterr().err
     assert told.endswith(said)
@@ -227,7 +227,7 @@ def test_hints_about_a_system_service_mean_that_one(monkeypatch: pytest.MonkeyPa
     assert install in lines["installed"]
     assert lines["try"] == ("sudo systemctl start ingestd@ada.service; ingestctl service logs --system --for ada")
     assert (lines["last exit"], lines["said last"]) == ("ended by signal 9", "Big: 12,500 of 15,000")
-    with pytest.raises(rpc.Failure) as caught:
+    with pytest.raises(rpc.CommandError) as caught:
         Played(STOPPED, BEGINS, DIES, account=ADA).up()
     assert caught.value.remedy == "see more with: ingestctl service logs --system --for ada"
 
@@ -239,10 +239,10 @@ def test_sudo_is_not_for_ones_own_service(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(systemd, "_account", lambda _: SimpleNamespace(pw_name="root"))
     monkeypatch.setattr(sys, "argv", ["ingestctl", "service", "install"])
     monkeypatch.setenv("SUDO_USER", "ada")
-    with pytest.raises(rpc.Failure) as caught:
+    with pytest.raises(rpc.CommandError) as caught:
         Played({}, refuses=True).check()
     assert caught.value.remedy.startswith("run it without sudo, as ada: ingestctl service install;")
     monkeypatch.delenv("SUDO_USER")
-    with pytest.raises(rpc.Failure, match="manager of root does not answer") as caught:
+    with pytest.raises(rpc.CommandError, match="manager of root does not answer") as caught:
         Played({}, refuses=True).check()
     assert "enable-linger root" in caught.value.remedy

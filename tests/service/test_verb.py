@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ingestctl import place, rpc
-from ingestctl.service import choose, environment, files, launchd
+from ingestctl import locations, rpc
+from ingestctl.service import detect, environment, files, launchd
 from ingestctl.service.launchd import Launchd
 from ingestctl.service.systemd import Systemd
 from ingestctl.verbs import service as verb
@@ -121,10 +121,10 @@ def test_a_program_that_cannot_run_is_not_installed(monkeypatch: pytest.MonkeyPa
     (tmp_path / "ingestd").mkdir()
     (tmp_path / "ingestd" / "__init__.py").write_text("")
     (tmp_path / "ingestd" / "__main__.py").write_text("import a_package_that_is_not_there\n")
-    with pytest.raises(rpc.Failure, match="a_package_that_is_not_there"):
+    with pytest.raises(rpc.CommandError, match="a_package_that_is_not_there"):
         environment.trial({"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(environment.sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(rpc.Failure, match="No such file"):
+    with pytest.raises(rpc.CommandError, match="No such file"):
         environment.trial({})
 
 
@@ -176,7 +176,7 @@ class PlayedLaunchd:
         plistlib.loads(Path(path).read_bytes())
         self.loaded = path
         if self.begins:
-            self.daemon = FakeDaemon(Path(place.socket()), {})
+            self.daemon = FakeDaemon(Path(locations.socket()), {})
         else:
             self.last_exit = 0
         return 0, ""
@@ -186,7 +186,7 @@ class PlayedLaunchd:
             return 113, ""
         if self.daemon is not None:
             self.daemon.end()
-            Path(place.socket()).unlink(missing_ok=True)
+            Path(locations.socket()).unlink(missing_ok=True)
         self.daemon, self.loaded = None, None
         return 0, ""
 
@@ -266,14 +266,14 @@ def test_an_agent_that_will_not_begin(mac: PlayedLaunchd, home: Home) -> None:
     mac.begins = False
     (home.folder / "log").mkdir()
     (home.folder / "log" / "ingestd.stderr").write_text("Error: cannot read the configuration\nTry: mend it\n")
-    with pytest.raises(rpc.Failure, match="cannot read the configuration"):
+    with pytest.raises(rpc.CommandError, match="cannot read the configuration"):
         perform("install")
 
 
 def test_nobody_at_the_screen(mac: PlayedLaunchd) -> None:
     """Agents belong to a login at the screen: over ssh alone there is none, and that is said."""
     mac.screen = False
-    with pytest.raises(rpc.Failure, match="nobody is logged in at the screen"):
+    with pytest.raises(rpc.CommandError, match="nobody is logged in at the screen"):
         perform("install")
     assert not Launchd().installed()
 
@@ -281,16 +281,16 @@ def test_nobody_at_the_screen(mac: PlayedLaunchd) -> None:
 def test_what_launchd_has_not(mac: PlayedLaunchd) -> None:
     """No system service, no lingering, no priorities: each is refused in words."""
     for words in (("install", "--system"), ("install", "--linger"), ("logs", "-p", "err")):
-        with pytest.raises(rpc.Failure):
+        with pytest.raises(rpc.CommandError):
             perform(*words)
 
 
 def test_start_uses_the_agent_of_its_own_home(mac: PlayedLaunchd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial in a folder of its own is not the agent's business."""
     perform("install")
-    assert choose.installed() is not None
+    assert detect.installed() is not None
     monkeypatch.setenv("INGESTD_HOME", "/srv/trial")
-    assert choose.installed() is None
+    assert detect.installed() is None
 
 
 def test_a_service_stays_with_its_folder(mac: PlayedLaunchd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +299,7 @@ def test_a_service_stays_with_its_folder(mac: PlayedLaunchd, monkeypatch: pytest
     first, text = mac.daemon, Path(Launchd().unit_file).read_text()
     with monkeypatch.context() as shell:
         shell.delenv("INGESTD_HOME")
-        with pytest.raises(rpc.Failure, match="another INGESTD_HOME") as caught:
+        with pytest.raises(rpc.CommandError, match="another INGESTD_HOME") as caught:
             perform("install")
     assert "service uninstall" in caught.value.remedy
     assert (mac.daemon, Path(Launchd().unit_file).read_text()) == (first, text)
@@ -328,7 +328,7 @@ def test_a_service_is_about_ones_own_daemon(
 ) -> None:
     """With INGESTD_SOCKET, what is handed over or looked at would be the daemon that it names: nothing is done."""
     monkeypatch.setenv("INGESTD_SOCKET", str(tmp_path / "theirs.sock"))
-    with pytest.raises(rpc.Failure, match="one's own") as caught:
+    with pytest.raises(rpc.CommandError, match="one's own") as caught:
         perform(action)
     assert "env -u INGESTD_SOCKET" in caught.value.remedy
     assert mac.calls == []
@@ -342,7 +342,7 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     assert files.changed({str(path): "one", str(tmp_path / "absent"): "x"}) == [str(tmp_path / "absent")]
     assert files.changed({str(path): "two"}) == [str(path)]
     path.with_name("ingestd.conf.new").mkdir()
-    with pytest.raises(rpc.Failure, match="directory"):
+    with pytest.raises(rpc.CommandError, match="directory"):
         files.write(str(path), "two")
     assert path.read_text() == "one"
     assert files.remove(str(path))

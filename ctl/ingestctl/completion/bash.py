@@ -1,11 +1,11 @@
-"""The script for bash: the frame beside this file, filled with each verb's options and values as arms of ``case``."""
+"""The script for bash: its template, filled with each verb's options and values as arms of ``case``."""
 
 from __future__ import annotations
 
 from shlex import quote
 
-from ingestctl.completion.frame import fill
-from ingestctl.completion.line import Option, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Value, Verb, verbs
+from ingestctl.completion.script_template import fill
 
 
 def script() -> str:
@@ -26,7 +26,7 @@ def script() -> str:
 def _verb(verb: Verb) -> str:
     options = " ".join(quote(_entry(option)) for option in verb.options)
     valued = " ".join(flag for option in verb.options if option.value for flag in option.flags)
-    last = f"{len(verb.places)}{'+' if verb.places and verb.places[-1].many else ''}"
+    last = f"{len(verb.positionals)}{'+' if verb.positionals and verb.positionals[-1].many else ''}"
     lines = (f"{verb.name})", f"    options=({options})", f"    valued={quote(valued)}", f"    last={last}", "    ;;")
     return "\n".join(f"    {line}" for line in lines)
 
@@ -42,7 +42,7 @@ def _values(verb: Verb) -> list[str]:
         for option in verb.options
         if option.value
     ]
-    arms += [(quote(f"{verb.name} {i}"), _offer(place.value)) for i, place in enumerate(verb.places, 1)]
+    arms += [(quote(f"{verb.name} {i}"), _offer(place.value)) for i, place in enumerate(verb.positionals, 1)]
     return [f"    {pattern}) {call} ;;" for pattern, call in arms if call]
 
 

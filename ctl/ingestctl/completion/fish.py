@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingestctl.completion.frame import fill
-from ingestctl.completion.line import Option, Place, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Positional, Value, Verb, verbs
+from ingestctl.completion.script_template import fill
 
 _HEAD = "complete -c ingestctl"
 
@@ -27,7 +27,7 @@ def _valued(verb: Verb) -> str:
 
 def _lines(verb: Verb) -> list[str]:
     lines = [_option(verb, option) for option in verb.options]
-    return lines + [line for index, place in enumerate(verb.places, 1) for line in _place(verb, index, place)]
+    return lines + [line for index, place in enumerate(verb.positionals, 1) for line in _positional(verb, index, place)]
 
 
 def _option(verb: Verb, option: Option) -> str:
@@ -39,7 +39,7 @@ def _option(verb: Verb, option: Option) -> str:
     return f"{_HEAD} -n {_quote(condition)} {names}{value} -d {_quote(option.help)}"
 
 
-def _place(verb: Verb, index: int, place: Place) -> list[str]:
+def _positional(verb: Verb, index: int, place: Positional) -> list[str]:
     offered = _offered(verb, place.value)
     at = f"__ingestctl_at {verb.name} {index}{' on' if place.many else ''}"
     if place.value.what == {"job", "file"}:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shlex import quote
 
-from ingestctl.completion.frame import fill
-from ingestctl.completion.line import Option, Place, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Positional, Value, Verb, verbs
+from ingestctl.completion.script_template import fill
 
 
 def script() -> str:
@@ -21,7 +21,7 @@ def script() -> str:
 
 def _verb(verb: Verb) -> str:
     specs = [spec for option in verb.options for spec in _option(verb, option)]
-    specs += [spec for index, place in enumerate(verb.places, 1) for spec in _place(verb, index, place)]
+    specs += [spec for index, place in enumerate(verb.positionals, 1) for spec in _positional(verb, index, place)]
     lines = [f"{verb.name})", "    _arguments -s -S \\"]
     lines += [f"        {quote(spec)} \\" for spec in specs[:-1]] + [f"        {quote(specs[-1])}", "    ;;"]
     return "\n".join(f"        {line}" for line in lines)
@@ -39,7 +39,7 @@ def _option(verb: Verb, option: Option) -> list[str]:
     return [f"{lead}{flag}{way}[{_text(option.help)}]{value}" for flag, way in ways]
 
 
-def _place(verb: Verb, index: int, place: Place) -> list[str]:
+def _positional(verb: Verb, index: int, place: Positional) -> list[str]:
     optional = "" if place.needed else ":"
     one = f"{index}:{optional}{_message(place.value)}:{_action(verb, place.value)}"
     if not place.many:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from ingestctl.rpc import Failure
+from ingestctl.rpc import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def settings_left_out() -> list[str]:
 def trial(environment: dict[str, str], account: Any = None) -> None:
     """Start the program once as the service will (``account``: as that user's) and look at its version.
 
-    Raises ``Failure`` with what is in the way: a folder that this user may not enter, a package that is not there.
+    Raises ``CommandError`` with what is in the way: a folder that this user may not enter, a package that is not there.
     """
     who = None if account is None else account.pw_name
     home = os.path.expanduser("~") if account is None else account.pw_dir
@@ -56,7 +56,7 @@ def trial(environment: dict[str, str], account: Any = None) -> None:
     except OSError as error:
         words = error.strerror or str(error)
     if words:
-        raise Failure(
+        raise CommandError(
             words,
             operation="run",
             object=f"{sys.executable} -m ingestd" + (f" as {who}" if who else ""),
@@ -73,7 +73,7 @@ def make_folders(folders: list[str], account: Any) -> None:
     command = ["mkdir", "-p", "-m", "700", "--", *folders]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **_as(account))
     if done.returncode:
-        raise Failure(
+        raise CommandError(
             done.stderr.strip() or "it said nothing",
             operation="make",
             object=f"the state folder of {account.pw_name}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ingestctl.rpc import Failure
+from ingestctl.rpc import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def show(files: Mapping[str, str]) -> None:
         sys.stdout.write(text + "\n")
 
 
-def _refused(operation: str, path: str, error: OSError) -> Failure:
-    return Failure(
+def _refused(operation: str, path: str, error: OSError) -> CommandError:
+    return CommandError(
         error.strerror or str(error),
         operation=operation,
         object=path,

@@ -7,8 +7,8 @@ import re
 import subprocess
 import time
 
-from ingestctl import place
-from ingestctl.rpc import Away, Connection, Failure
+from ingestctl import locations
+from ingestctl.rpc import Away, CommandError, Connection
 from ingestctl.service import environment, files, templates
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ class Launchd:
 
     def files(self) -> dict[str, str]:
         """Its property list, by place."""
-        return {self.unit_file: templates.agent({"PATH": PATH, **environment.kept()}, place.log())}
+        return {self.unit_file: templates.agent({"PATH": PATH, **environment.kept()}, locations.log())}
 
     def installed(self) -> bool:
         """Whether its file is there, of this version or of another."""
@@ -76,7 +76,7 @@ class Launchd:
         return bool(there == environment.kept().get("INGESTD_HOME"))
 
     def check(self) -> None:
-        """Raises ``Failure`` where this user has no graphical login session, which agents belong to."""
+        """Raises ``CommandError`` where this user has no graphical login session, which agents belong to."""
         if self._launchctl("print", self._domain).returncode:
             raise self._cannot("nobody is logged in at the screen as this user", "log in there, then try it again")
 
@@ -90,7 +90,7 @@ class Launchd:
     def prepare(self) -> None:
         """Look whether the program runs as the agent will run it, and make the folder that takes what it prints."""
         environment.trial(environment.kept())
-        os.makedirs(place.log(), mode=0o700, exist_ok=True)
+        os.makedirs(locations.log(), mode=0o700, exist_ok=True)
 
     def write(self) -> list[str]:
         """Write what is not there as it should be; the paths that were written."""
@@ -102,7 +102,7 @@ class Launchd:
         return stale
 
     def up(self, *, restart: bool = False, seconds: float = UP_S) -> dict[str, str]:
-        """Have it run: returns when it answers, or raises ``Failure``."""
+        """Have it run: returns when it answers, or raises ``CommandError``."""
         if restart:
             self.down()
         if not self._loaded():
@@ -155,20 +155,20 @@ class Launchd:
         return None
 
     def enable_linger(self) -> None:
-        """Raises ``Failure``: launchd knows no such thing."""
+        """Raises ``CommandError``: launchd knows no such thing."""
         raise self._cannot("launchd has no lingering: an agent runs while its user is logged in", "leave --linger out")
 
     def logs_command(self, lines: int, follow: bool, priority: str | None) -> list[str]:
         """The log's file: launchd keeps no journal."""
         if priority is not None:
             raise self._cannot("a log file has no priorities", "ingestctl logs | grep warning", "read the log of")
-        return ["tail", f"-n{lines}", *(["-F"] if follow else []), place.log_file()]
+        return ["tail", f"-n{lines}", *(["-F"] if follow else []), locations.log_file()]
 
     def _loaded(self) -> bool:
         return self._launchctl("print", self._target).returncode == 0
 
-    def _cannot(self, words: str, remedy: str, operation: str = "install") -> Failure:
-        return Failure(words, operation=operation, object=self.name, remedy=remedy)
+    def _cannot(self, words: str, remedy: str, operation: str = "install") -> CommandError:
+        return CommandError(words, operation=operation, object=self.name, remedy=remedy)
 
 
 def _answers() -> bool:
@@ -182,5 +182,5 @@ def _answers() -> bool:
 
 def _last_words() -> str:
     """What it said when it would not begin: the last lines of what it printed."""
-    text = files.read(f"{place.log()}/ingestd.stderr") or ""
+    text = files.read(f"{locations.log()}/ingestd.stderr") or ""
     return "\n".join(text.strip().splitlines()[-3:])

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-from ingestctl import place
-from ingestctl.rpc import EXIT_ERROR, Failure
+from ingestctl import locations
+from ingestctl.rpc import EXIT_ERROR, CommandError
 from ingestctl.service import environment, files, templates
 
 TYPE_CHECKING = False
@@ -104,14 +104,14 @@ class Systemd:
     # ----------------------------------------------------------------------------------------------- what is performed
 
     def check(self) -> None:
-        """Raises ``Failure`` where no systemd runs that could have it, or this user may not change it."""
+        """Raises ``CommandError`` where no systemd runs that could have it, or this user may not change it."""
         self.check_manager()
         if self.account is not None and os.geteuid() != 0:
             again = " ".join(sys.argv[1:])
             raise self._cannot("only root may", f"sudo {sys.executable} -m ingestctl {again}", "change")
 
     def check_manager(self) -> None:
-        """Raises ``Failure`` where no systemd runs that could have it, or this user's own does not answer."""
+        """Raises ``CommandError`` where no systemd runs that could have it, or this user's own does not answer."""
         if not os.path.isdir("/run/systemd/system"):
             raise self._cannot(
                 "no systemd runs on this machine (a container, perhaps)",
@@ -128,7 +128,10 @@ class Systemd:
             )
 
     def check_alone(self) -> None:
-        """Raises ``Failure`` where the same user has the other kind of service: one state folder has one daemon."""
+        """Raises ``CommandError`` where the same user has the other kind of service.
+
+        One state folder has one daemon.
+        """
         if self.account is not None:
             path = f"{self.account.pw_dir}/.config/systemd/user/ingestd.service"
             other, way = f"the user service of {self.account.pw_name}", "as that user: ingestctl service uninstall"
@@ -173,7 +176,7 @@ class Systemd:
             environment.make_folders(self.writable(), self.account)
 
     def up(self, *, restart: bool = False, seconds: float = UP_S) -> dict[str, str]:
-        """Have it run: returns when it is ready, or raises ``Failure`` with its own words.
+        """Have it run: returns when it is ready, or raises ``CommandError`` with its own words.
 
         One that has died and that its manager starts again by itself (``RestartSec``) is waited for.
         """
@@ -220,9 +223,9 @@ class Systemd:
     def _folders(self) -> list[str]:
         """Folders that are made with it, the innermost first: they go as well when nobody has put anything there."""
         if self.account is not None:
-            return [place.SERVICES]
+            return [locations.SERVICES]
         units = os.path.dirname(self.unit_file)
-        return [os.path.dirname(place.socket()), f"{units}/default.target.wants", units, os.path.dirname(units)]
+        return [os.path.dirname(locations.socket()), f"{units}/default.target.wants", units, os.path.dirname(units)]
 
     def show(self, seconds: float | None = None) -> dict[str, str]:
         """What the manager knows of it; empty words where it knows nothing, or does not say it within ``seconds``."""
@@ -241,11 +244,11 @@ class Systemd:
         return False if _run(["loginctl", "list-users"]).returncode == 0 else None
 
     def enable_linger(self) -> None:
-        """Let this user's services run without a login. Raises ``Failure`` when that is refused."""
+        """Let this user's services run without a login. Raises ``CommandError`` when that is refused."""
         user = _account(os.getuid()).pw_name  # without the name, loginctl wants a session to take it from
         done = _run(["loginctl", "--no-ask-password", "enable-linger", user])
         if done.returncode:
-            raise Failure(
+            raise CommandError(
                 done.stderr.strip() or "loginctl refused",
                 operation="turn on",
                 object="lingering",
@@ -259,7 +262,7 @@ class Systemd:
         command = ["journalctl", "--quiet", f"{of}={self.unit}", f"--lines={lines}"]
         return command + ["--follow"] * follow + [f"--priority={priority}"] * (priority is not None)
 
-    def _failed(self, now: dict[str, str]) -> Failure:
+    def _failed(self, now: dict[str, str]) -> CommandError:
         from ingestctl.daemon import own_exit
 
         words = reason(now) or "it ended at once"
@@ -268,13 +271,13 @@ class Systemd:
             failure.exit = own_exit(int(now["ExecMainStatus"]), words.removeprefix("cannot read "))
         return failure
 
-    def _refused(self, done: subprocess.CompletedProcess[str]) -> Failure:
+    def _refused(self, done: subprocess.CompletedProcess[str]) -> CommandError:
         words = (done.stderr.strip().splitlines() or ["systemctl refused"])[0]
         by_hand = f"log in as that user, then: systemctl --user start {self.unit}"
         return self._cannot(words, by_hand if self.account is None else f"sudo systemctl start {self.unit}", "start")
 
-    def _cannot(self, words: str, remedy: str, operation: str = "install") -> Failure:
-        return Failure(words, operation=operation, object=self.name, remedy=remedy, exit=EXIT_ERROR)
+    def _cannot(self, words: str, remedy: str, operation: str = "install") -> CommandError:
+        return CommandError(words, operation=operation, object=self.name, remedy=remedy, exit=EXIT_ERROR)
 
     def _systemctl(
         self, *words: str, check: bool = True, seconds: float | None = None

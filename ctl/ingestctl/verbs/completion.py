@@ -32,9 +32,9 @@ def completion_arguments(parser: argparse.ArgumentParser) -> None:
 
 def completion(args: argparse.Namespace) -> int:
     if args.shell == "jobs":
-        from ingestctl.completion import jobs
+        from ingestctl.completion import job_names
 
-        for name, status in jobs.names(args.verb):
+        for name, status in job_names.names(args.verb):
             print(f"{name}\t{status}")
         return rpc.EXIT_OK
     from importlib import import_module

@@ -9,8 +9,8 @@ import argparse
 import os
 import sys
 
-from ingestctl import argument, place, rpc
-from ingestctl.text import clean, many
+from ingestctl import argument_values, locations, rpc
+from ingestctl.terminal_text import clean, many
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class _Quiet:
 
 
 def wait(args: argparse.Namespace) -> int:
-    from ingestctl.follow import exit_code, tell_unread, with_patience
+    from ingestctl.job_progress import exit_code, tell_unread, with_patience
     from ingestctl.render import result_text
 
     # Without a daemon at the start there is nothing to wait for; one that restarts meanwhile is waited for.
@@ -113,7 +113,7 @@ def retry_arguments(parser: argparse.ArgumentParser) -> None:
 def retry(args: argparse.Namespace) -> int:
     words = list(args.words)
     job = words.pop(0) if words and "/" not in words[0] and not os.path.isfile(words[0]) else None
-    given = [argument.wire_path(path) for path in words]
+    given = [argument_values.wire_path(path) for path in words]
     jobs = _where_failed(given) if given and job is None else [(job, given)]
     for chosen, files in jobs:
         retried, reply = 0, {}
@@ -130,7 +130,7 @@ def retry(args: argparse.Namespace) -> int:
 def _where_failed(paths: list[Any]) -> list[tuple[str | None, list[Any]]]:
     """Jobs by uuid, stopped ones left out, each with those of ``paths`` that failed in it.
 
-    Raises ``Failure`` for a path that no job knows.
+    Raises ``CommandError`` for a path that no job knows.
     """
     found: dict[str | None, list[Any]] = {}
     with rpc.Connection() as connection:
@@ -194,7 +194,7 @@ def shutdown(args: argparse.Namespace) -> int:
         except rpc.Away:
             pass  # it ended before its answer was out: what counts is whether its process is gone
     if not gone(pid, GONE_S):
-        raise rpc.Failure(
+        raise rpc.CommandError(
             f"its process {pid} is still there after {GONE_S:.0f} s",
             operation="end",
             object="the daemon",
@@ -208,8 +208,8 @@ def shutdown(args: argparse.Namespace) -> int:
 
 def _tell_the_way_back() -> None:
     """Its user may end a daemon that a service of the system keeps, and may not start it again."""
-    from ingestctl.service.choose import start_command
+    from ingestctl.service.detect import start_command
 
-    way = "" if place.is_anothers() else start_command()
+    way = "" if locations.is_anothers() else start_command()
     if way.startswith("sudo "):
         print(f"it is a service of the system, which only root may start again: {way}", file=sys.stderr)

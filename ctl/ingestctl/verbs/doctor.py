@@ -12,13 +12,13 @@ from contextlib import closing
 
 from ingestctl import rpc
 from ingestctl.daemon import lines
-from ingestctl.text import clean, duration, many, paint_for
+from ingestctl.terminal_text import clean, duration, many, paint_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ingestctl.service.choose import Service
+    from ingestctl.service.detect import Service
 
 SERVICE_S = 8.0
 """Seconds for the service manager to answer."""
@@ -58,7 +58,7 @@ def doctor(args: argparse.Namespace) -> int:
                 take(answer["finding"])
             whole = whole or "verdict" in answer
     if not whole:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             "it ended before it was through", operation="examine", object="this machine",
             remedy="try again; what was found so far stands",
         )  # fmt: skip
@@ -101,7 +101,7 @@ class _Beside:
     def _look(self) -> None:
         try:
             self._found.append(service_finding())
-        except rpc.Failure as failure:
+        except rpc.CommandError as failure:
             text = f"cannot {failure.operation} {failure.object}: {failure.message}"
             self._found.append(_finding("warn", text, failure.remedy))
         except Exception as error:  # whatever an odd service manager does, the other findings stand
@@ -119,7 +119,7 @@ class _Beside:
 def service_finding() -> dict[str, Any]:
     """Whether the daemon starts by itself and goes on when nobody is logged in."""
     from ingestctl.service import files
-    from ingestctl.service.choose import installed, service
+    from ingestctl.service.detect import installed, service
     from ingestctl.service.systemd import reason
 
     if sys.platform != "darwin" and not os.path.isdir("/run/systemd/system"):

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from ingestctl import argument, place, rpc
+from ingestctl import argument_values, locations, rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +26,18 @@ def logs_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n  ingestctl logs\n  ingestctl logs -f\n  ingestctl logs -n 1000 | grep 'item failed'\n"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C")
-    parser.add_argument("-n", "--lines", type=argument.count, default=50, metavar="N", help="lines to begin with (50)")
+    parser.add_argument(
+        "-n", "--lines", type=argument_values.count, default=50, metavar="N", help="lines to begin with (50)"
+    )
     parser.add_argument("--json", action="store_true", help="the log as it is, also on a terminal")
 
 
 def logs(args: argparse.Namespace) -> int:
-    if place.is_anothers():
-        raise rpc.Failure(
+    if locations.is_anothers():
+        raise rpc.CommandError(
             "INGESTD_SOCKET names it, and a log is found by its daemon's folders alone",
             operation="read",
-            object=f"the log of the daemon at {place.chosen()}",
+            object=f"the log of the daemon at {locations.chosen()}",
             remedy="Set its INGESTD_HOME if it is yours; for your usual daemon's: env -u INGESTD_SOCKET ingestctl logs",
         )
     note = _note()
@@ -48,7 +50,7 @@ def logs(args: argparse.Namespace) -> int:
 def _note() -> dict[str, object] | None:
     """The unit whose journal holds the log; None where the log is a file."""
     try:
-        with open(f"{place.log()}/{_NOTE}", "rb") as file:
+        with open(f"{locations.log()}/{_NOTE}", "rb") as file:
             found = json.loads(file.read(4096))
     except (OSError, ValueError):
         return None
@@ -73,7 +75,7 @@ def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
     try:
         reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             f"journalctl cannot be run: {error.strerror}",
             operation="read",
             object=place_of_it,
@@ -92,7 +94,7 @@ def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
     if code == 0 and not lines:
         print(f"{place_of_it} holds nothing of it that this user may read", file=sys.stderr)
     if code != 0:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             words[-1] if words else f"journalctl ended with {code}",
             operation="read",
             object=place_of_it,
@@ -105,7 +107,7 @@ def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
 
 
 def _follow_file(args: argparse.Namespace) -> int:
-    path = place.log_file()
+    path = locations.log_file()
     try:
         begun = False
         while True:
@@ -124,7 +126,7 @@ def _follow_file(args: argparse.Namespace) -> int:
         if isinstance(error, BrokenPipeError):
             raise
         absent = isinstance(error, FileNotFoundError)
-        raise rpc.Failure(
+        raise rpc.CommandError(
             "there is no log yet" if absent else error.strerror or str(error),
             operation="read",
             object=path,
@@ -175,7 +177,7 @@ def _copy(source: BinaryIO | IO[bytes], args: argparse.Namespace, *, flush: bool
                 sys.stdout.flush()
     else:
         from ingestctl.logline import shown
-        from ingestctl.text import paint_for
+        from ingestctl.terminal_text import paint_for
 
         paint = paint_for(sys.stdout, args.color)
         while data := source.readline():

@@ -8,9 +8,9 @@ import sys
 import time
 from contextlib import closing
 
-from ingestctl import argument, rpc
+from ingestctl import argument_values, rpc
 from ingestctl.daemon import lines
-from ingestctl.text import bar, clean, columns, cut, duration, percent, size, width
+from ingestctl.terminal_text import bar, clean, columns, cut, duration, percent, size, width
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def models(args: argparse.Namespace) -> int:
         )
     if args.action == "list":
         return _list(args.json)
-    name = argument.model(args.name)
+    name = argument_values.model(args.name)
     return _pull(name, args.json) if args.action == "pull" else _remove(name, args.force, args.json)
 
 
@@ -93,7 +93,7 @@ def _pull(name: str, as_json: bool) -> int:
                 elif "pulled" in answer:
                     view.clear()
                     print(_pulled(answer["pulled"]), flush=True)
-    except rpc.Failure:
+    except rpc.CommandError:
         view.clear()
         raise
     except KeyboardInterrupt:

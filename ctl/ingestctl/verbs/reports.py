@@ -7,8 +7,8 @@ import json
 import sys
 import time
 
-from ingestctl import argument, place, rpc
-from ingestctl.text import ago, clean, clock, duration, many, number, percent, size
+from ingestctl import argument_values, locations, rpc
+from ingestctl.terminal_text import ago, clean, clock, duration, many, number, percent, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def show_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show(args: argparse.Namespace) -> int:
-    reply = rpc.call("show", {"path": argument.wire_path(args.path), "job": args.job})
+    reply = rpc.call("show", {"path": argument_values.wire_path(args.path), "job": args.job})
     print(json.dumps(reply) if args.json else "\n\n".join("\n".join(_shown(item)) for item in reply["items"]))
     return rpc.EXIT_OK
 
@@ -190,7 +190,7 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("text", nargs="*", metavar="TEXT", help="what to look for, in words")
     parser.add_argument("--like", metavar="IMAGE", help="look for what is like this image file")
-    parser.add_argument("--n", type=argument.count, metavar="N", help="how many (default: 10)")
+    parser.add_argument("--n", type=argument_values.count, metavar="N", help="how many (default: 10)")
     parser.add_argument("--path", metavar="FOLDER", help="only below this folder")
     parser.add_argument("--since", metavar="DATE", help="taken on or after: 2024, 2024-05, 2024-05-17 or RFC 3339")
     parser.add_argument("--until", metavar="DATE", help="taken on or before; a year, month or day is meant whole")
@@ -199,7 +199,7 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(args: argparse.Namespace) -> int:
-    since, until = argument.since(args.since), argument.until(args.until)
+    since, until = argument_values.since(args.since), argument_values.until(args.until)
     if since and until and since > until:
         raise rpc.usage(
             f"{args.since} is after {args.until}",
@@ -214,17 +214,17 @@ def search(args: argparse.Namespace) -> int:
             object="the photos",
             remedy="ingestctl search a cat, or: ingestctl search --like cat.jpg",
         )
-    folder = None if args.path is None else argument.below(args.path)
+    folder = None if args.path is None else argument_values.below(args.path)
     params = {
         "text": " ".join(args.text),
         "n": args.n,
         "job": args.job,
-        "path": None if folder is None else argument.wire_path(folder),
+        "path": None if folder is None else argument_values.wire_path(folder),
         "since": since,
         "until": until,
     }
     if args.like is not None:
-        params["like"] = argument.wire_path(argument.below(args.like))
+        params["like"] = argument_values.wire_path(argument_values.below(args.like))
     reply = rpc.call("search", params, timeout=None, patience="the store or the model is being opened …")
     if args.json:
         print(json.dumps(reply))
@@ -253,7 +253,7 @@ def search(args: argparse.Namespace) -> int:
 
 def _inside(hit: dict[str, Any], folder: str) -> str:
     """Of a photo that lies in several places, the one below the folder that was asked for."""
-    above = argument.absolute(folder).decode("utf-8", "replace").rstrip("/") + "/"
+    above = argument_values.absolute(folder).decode("utf-8", "replace").rstrip("/") + "/"
     inside: str = next((path for path in hit["paths"] if path.startswith(above)), hit["path"])
     return inside
 
@@ -276,7 +276,12 @@ def config(args: argparse.Namespace) -> int:
 
         reply = oneshot("config")
         print("no daemon is running: this is what one would start with", file=sys.stderr)
-    places = {"state": place.state(), "socket": place.socket(), "log": place.log_file(), "file": place.config()}
+    places = {
+        "state": locations.state(),
+        "socket": locations.socket(),
+        "log": locations.log_file(),
+        "file": locations.config(),
+    }
     if args.json:
         print(json.dumps(reply | {"places": places}))
         return rpc.EXIT_OK

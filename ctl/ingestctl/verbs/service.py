@@ -7,14 +7,14 @@ import json
 import os
 import sys
 
-from ingestctl import __version__, argument, place, rpc
-from ingestctl.text import clean
+from ingestctl import __version__, argument_values, locations, rpc
+from ingestctl.terminal_text import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ingestctl.service.choose import Service
+    from ingestctl.service.detect import Service
 
 _EXAMPLES = """\
 examples:
@@ -45,12 +45,12 @@ def service_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--linger", action="store_true", help="install: let your services run without a login")
     parser.add_argument("--json", action="store_true", help="status: one JSON document")
     parser.add_argument("-f", "--follow", action="store_true", help="logs: go on with what is written, until Ctrl-C")
-    parser.add_argument("-n", "--lines", type=argument.count, metavar="N", help="logs: lines to begin with (50)")
+    parser.add_argument("-n", "--lines", type=argument_values.count, metavar="N", help="logs: lines to begin with (50)")
     parser.add_argument("-p", "--priority", metavar="LEVEL", help="logs: this and worse: warning, err, …")
 
 
 def service(args: argparse.Namespace) -> int:
-    from ingestctl.service.choose import installed, service as choose
+    from ingestctl.service.detect import installed, service as choose
 
     for name, actions in _ONLY.items():
         if getattr(args, name) and args.action not in actions:
@@ -68,7 +68,7 @@ def service(args: argparse.Namespace) -> int:
             "a service of the system needs no lingering user", operation="use", object="--linger with --system",
             remedy="leave --linger out",
         )  # fmt: skip
-    if args.action in ("install", "uninstall") and place.chosen():
+    if args.action in ("install", "uninstall") and locations.chosen():
         raise rpc.usage(
             "it names somebody's daemon, and a service is about one's own", operation=args.action,
             object="a service while INGESTD_SOCKET is set",
@@ -96,14 +96,16 @@ def _install(found: Service, args: argparse.Namespace) -> int:
     found.check()
     found.check_alone()
     if found.installed() and not found.same_home():
-        raise rpc.Failure(
+        raise rpc.CommandError(
             "it is there for another INGESTD_HOME, whose jobs would stand still from then on",
             operation="install", object=found.name,
             remedy="set INGESTD_HOME as it was then, or take that service away first: "
             f"ingestctl service uninstall{found.flags}",
         )  # fmt: skip
     if left := environment.settings_left_out():
-        print(f"Note: {', '.join(left)} hold in this shell alone; the service has {place.config()}", file=sys.stderr)
+        print(
+            f"Note: {', '.join(left)} hold in this shell alone; the service has {locations.config()}", file=sys.stderr
+        )
     found.prepare()
     before = found.show()
     written = found.write()
@@ -133,7 +135,7 @@ def _hand_over(found: Service) -> None:
     if found.account is not None and found.account.pw_uid != os.getuid():
         done = environment.client_as(found.account, "shutdown")
         if done.returncode:
-            raise rpc.Failure(
+            raise rpc.CommandError(
                 done.stderr.strip(), operation="end", object=f"the daemon that {found.account.pw_name} has started",
                 remedy="as that user: ingestctl shutdown",
             )  # fmt: skip
@@ -183,7 +185,7 @@ def _uninstall(found: Service) -> int:
 
 def _state(found: Service) -> str:
     if found.account is None or found.account.pw_uid == os.getuid():
-        return place.state()
+        return locations.state()
     return os.environ.get("INGESTD_HOME") or f"{found.account.pw_dir}/.local/state/ingestd"
 
 
@@ -264,7 +266,7 @@ def _unmanaged(found: Service) -> str:
     """Why nothing can be learnt of it, with the way on."""
     try:
         found.check_manager()
-    except rpc.Failure as failure:
+    except rpc.CommandError as failure:
         return f"{failure.message}; {failure.remedy}"
     return "its service manager says nothing of it; see: journalctl -b -n 50"
 
@@ -275,7 +277,7 @@ def _version(found: Service) -> str:
         return ""
     try:
         return str(rpc.call("hello", {})["version"])
-    except rpc.Failure:
+    except rpc.CommandError:
         return ""
 
 
@@ -285,6 +287,6 @@ def _logs(found: Service, args: argparse.Namespace) -> int:
     try:
         os.execvp(command[0], command)
     except OSError as error:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             error.strerror or str(error), operation="run", object=command[0], remedy="ingestctl logs"
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ingestctl import argument, rpc
+from ingestctl import argument_values, rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _OUTCOMES = {
 
 def start_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    number = argument.count
+    number = argument_values.count
     parser.add_argument(
         "sources",
         nargs="*",
@@ -43,31 +43,34 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-0", dest="nul", action="store_true", help="paths on stdin end with NUL, as find -print0 writes"
     )
-    parser.add_argument("--name", type=argument.name, help="the job's name (default: from the sources)")
+    parser.add_argument("--name", type=argument_values.name, help="the job's name (default: from the sources)")
     parser.add_argument(
         "--describe",
-        type=argument.model,
+        type=argument_values.model,
         metavar="MODEL",
         help="builtin, none, smolvlm, smolvlm2:500m, a hub id, a folder, or openai:URL#model (default: builtin)",
     )
     parser.add_argument(
         "--embed",
-        type=argument.model,
+        type=argument_values.model,
         metavar="MODEL",
         help="builtin, none, siglip2, clip, a hub id, or a folder (default: builtin)",
     )
     parser.add_argument(
         "--embed-text",
-        type=argument.model,
+        type=argument_values.model,
         metavar="MODEL",
         help="make a vector of each description too: builtin, a hub id, or a folder (default: none)",
     )
     parser.add_argument("--prompt", metavar="TEXT", help="what the describing model is asked about each photo")
     parser.add_argument("--max-tokens", type=number, metavar="N", help="the longest description")
     parser.add_argument(
-        "--temperature", type=argument.temperature, metavar="T", help="0 says the likeliest; more, more freely (0 to 2)"
+        "--temperature",
+        type=argument_values.temperature,
+        metavar="T",
+        help="0 says the likeliest; more, more freely (0 to 2)",
     )
-    parser.add_argument("--seed", type=argument.seed, metavar="N", help="where the dice of a temperature begin")
+    parser.add_argument("--seed", type=argument_values.seed, metavar="N", help="where the dice of a temperature begin")
     parser.add_argument(
         "--exact", action="store_true", default=None, help="full decoding and 32-bit arithmetic: slower"
     )
@@ -80,7 +83,7 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=number, metavar="N", help="items per worker process")
     parser.add_argument(
-        "--cooldown", type=argument.cooldown, metavar="S", help="seconds between worker processes, or auto"
+        "--cooldown", type=argument_values.cooldown, metavar="S", help="seconds between worker processes, or auto"
     )
     parser.add_argument("--workers", type=number, metavar="N", help="worker processes at a time")
     parser.add_argument(
@@ -115,7 +118,7 @@ def start(args: argparse.Namespace) -> int:
         key: value for key, value in vars(args).items() if key not in ("sources", "nul", "sink", "follow", "color")
     }
     params["actor"] = actor()
-    params["sinks"] = None if args.sink is None else [argument.sink(sink) for sink in args.sink]
+    params["sinks"] = None if args.sink is None else [argument_values.sink(sink) for sink in args.sink]
     params |= _sources(args)
     # A request that cannot be sent should not leave a daemon behind.
     rpc.request("start", params, 1)
@@ -125,7 +128,7 @@ def start(args: argparse.Namespace) -> int:
     _tell(reply)
     job = reply["job"]
     if args.follow:
-        from ingestctl.follow import follow
+        from ingestctl.job_progress import follow
 
         return follow(job["uuid"], job)
     print("look on with: ingestctl status --watch", file=sys.stderr)
@@ -149,7 +152,7 @@ def _sources(args: argparse.Namespace) -> dict[str, Any]:
                 object="these sources",
                 remedy="find DIR -print0 | ingestctl start -0 -",
             )
-        return {"sources": [argument.wire_path(source) for source in args.sources]}
+        return {"sources": [argument_values.wire_path(source) for source in args.sources]}
     if len(args.sources) > 1:
         raise rpc.usage(
             "a file list on stdin is a job of its own",
@@ -158,7 +161,7 @@ def _sources(args: argparse.Namespace) -> dict[str, Any]:
             remedy="start them one after the other, or write a folder called - as ./-",
         )
     from ingestctl.filelist import keep_list
-    from ingestctl.text import many
+    from ingestctl.terminal_text import many
 
     if sys.stdin.isatty():
         print("reading paths from the terminal, one a line; Ctrl-D ends", file=sys.stderr)
@@ -195,7 +198,7 @@ def _only_the_daemon(args: argparse.Namespace) -> int:
 
 def _tell(reply: dict[str, Any]) -> None:
     from ingestctl.render import sink_name
-    from ingestctl.text import clean
+    from ingestctl.terminal_text import clean
 
     job = reply["job"]
     print(f"{clean(job['name'])}: {_OUTCOMES.get(reply['outcome'], clean(reply['outcome']))}")

@@ -31,7 +31,7 @@ def status_arguments(parser: argparse.ArgumentParser) -> None:
 
 def status(args: argparse.Namespace) -> int:
     if args.watch:
-        from ingestctl.watch import watch
+        from ingestctl.live_status import watch
 
         return watch(args.job, args.color)
     show_status(_reply(args.job), args)
@@ -44,7 +44,7 @@ def show_status(reply: dict[str, Any], args: argparse.Namespace) -> None:
         print(json.dumps(reply))
         return
     from ingestctl.render import status_lines
-    from ingestctl.text import paint_for
+    from ingestctl.terminal_text import paint_for
 
     plain = "utf" not in (sys.stdout.encoding or "").lower()
     print("\n".join(status_lines(reply, paint_for(sys.stdout, args.color), plain=plain)))
@@ -57,14 +57,14 @@ def _reply(job: str | None) -> dict[str, Any]:
         if not away.absent:
             raise
     from ingestctl.daemon import oneshot
-    from ingestctl.service.choose import way_on
+    from ingestctl.service.detect import way_on
 
     reply = oneshot("status")
     print(f"no daemon is running: this is what the ledger holds; {way_on()}", file=sys.stderr)
     if job is not None:
         reply["jobs"] = [known for known in reply["jobs"] if job in (known["name"], known["uuid"])][:1]
         if not reply["jobs"]:
-            raise rpc.Failure(
+            raise rpc.CommandError(
                 "there is no such job", operation="show", object=f"job {job}", remedy="list them with: ingestctl status"
             )
     return reply

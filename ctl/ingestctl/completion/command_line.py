@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple
 
-from ingestctl.completion import words
+from ingestctl.completion import known_values
 from ingestctl.main import VERBS, parser_of
 
 
@@ -31,7 +31,7 @@ class Option(NamedTuple):
     excludes: tuple[str, ...]
 
 
-class Place(NamedTuple):
+class Positional(NamedTuple):
     """A positional argument. ``many``: it takes whatever words are left."""
 
     value: Value
@@ -46,7 +46,7 @@ class Verb(NamedTuple):
     name: str
     help: str
     options: tuple[Option, ...]
-    places: tuple[Place, ...]
+    positionals: tuple[Positional, ...]
 
 
 NOTHING: frozenset[str] = frozenset(("TEXT", "N", "T", "S", "DATE", "GLOB", "NAME"))
@@ -60,19 +60,20 @@ KNOWN: dict[str, Value] = {
     "IMAGE": Value("IMAGE", what=frozenset(("file",))),
     "FOLDER": Value("FOLDER", what=frozenset(("folder",))),
     "USER": Value("USER", what=frozenset(("user",))),
-    "SINK": Value("SINK", words.SINKS, frozenset(("sink",))),
-    "DEVICE": Value("DEVICE", words.DEVICES),
-    "KIND": Value("KIND", words.FAILURES),
-    "LEVEL": Value("LEVEL", words.LEVELS),
+    "SINK": Value("SINK", known_values.SINKS, frozenset(("sink",))),
+    "DEVICE": Value("DEVICE", known_values.DEVICES),
+    "KIND": Value("KIND", known_values.FAILURES),
+    "LEVEL": Value("LEVEL", known_values.LEVELS),
 }
 """What a label (an argument's ``metavar``, else its name in capitals) stands for, in whatever verb it is."""
 
 HERE: dict[tuple[str, str], Value] = {
-    ("start", "describe"): Value("MODEL", ("builtin", "none", *words.models("describe")), frozenset(("model",))),
-    ("start", "embed"): Value("MODEL", ("builtin", "none", *words.models("embed")), frozenset(("model",))),
-    ("start", "embed_text"): Value("MODEL", ("builtin", "none", *words.models("embed_text")), frozenset(("model",))),
+    **{
+        ("start", step): Value("MODEL", ("builtin", "none", *known_values.models(step)), frozenset(("model",)))
+        for step in known_values.MODELS
+    },
     ("start", "cooldown"): Value("S", ("auto",)),
-    ("models", "name"): Value("NAME", words.models("")),
+    ("models", "name"): Value("NAME", known_values.models("")),
 }
 """Arguments of one verb that mean more than their label says."""
 
@@ -85,7 +86,7 @@ def verbs() -> list[Verb]:
 def unexplained() -> list[str]:
     """``verb LABEL`` of each argument that is neither in ``KNOWN`` nor ``HERE`` nor ``NOTHING``: a test wants none."""
     labels = [(verb.name, option.value) for verb in verbs() for option in verb.options if option.value]
-    labels += [(verb.name, place.value) for verb in verbs() for place in verb.places]
+    labels += [(verb.name, place.value) for verb in verbs() for place in verb.positionals]
     return [
         f"{verb} {value.label}"
         for verb, value in labels
@@ -100,7 +101,7 @@ def _verb(name: str, help: str) -> Verb:
         members = group._group_actions
         for one in members:
             rivals[one] = tuple(flag for other in members if other is not one for flag in other.option_strings)
-    options, places = [], []
+    options, positionals = [], []
     for action in parser._actions:
         if action.help == argparse.SUPPRESS:
             continue
@@ -111,8 +112,8 @@ def _verb(name: str, help: str) -> Verb:
             options.append(Option(tuple(action.option_strings), told, value, repeats, rivals.get(action, ())))
         else:
             assert value is not None
-            places.append(Place(value, told, action.nargs not in ("?", "*"), action.nargs in ("*", "+")))
-    return Verb(name, help, tuple(options), tuple(places))
+            positionals.append(Positional(value, told, action.nargs not in ("?", "*"), action.nargs in ("*", "+")))
+    return Verb(name, help, tuple(options), tuple(positionals))
 
 
 def _value(verb: str, action: argparse.Action) -> Value:

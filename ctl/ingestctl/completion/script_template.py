@@ -6,8 +6,8 @@ import os
 
 
 def fill(shell: str, **values: str) -> str:
-    """``frame.SHELL`` with each ``@NAME@`` replaced."""
-    with open(f"{os.path.dirname(os.path.abspath(__file__))}/frame.{shell}", encoding="utf-8") as file:
+    """``script_template.SHELL`` with each ``@NAME@`` replaced."""
+    with open(f"{os.path.dirname(os.path.abspath(__file__))}/script_template.{shell}", encoding="utf-8") as file:
         text = file.read()
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)

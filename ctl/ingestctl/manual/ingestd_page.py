@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ingestctl.manual import roff
+from ingestctl.manual import markup
 
 _DESCRIPTION = """
 ingestd walks folders, gives their images to models, keeps the results in a ledger and delivers them to sinks: a search
@@ -69,35 +69,38 @@ _ENVIRONMENT = [
 ]
 
 
+_FILES = "See ingestctl(1); ingestctl config prints the places as they are for you."
+
+
 def page(parser: argparse.ArgumentParser) -> str:
     """The whole page. ``parser`` is the daemon's own."""
     options = [action for action in parser._actions if action.option_strings]
-    settings = [(f"{roff.bold(key)} = {_quoted(default)}", words) for key, (default, words) in SETTINGS.items()]
+    settings = [(f"{markup.bold(key)} = {_quoted(default)}", words) for key, (default, words) in SETTINGS.items()]
     synopsis = [_usage(action) for action in options if "--help" not in action.option_strings]
-    return roff.page(
+    return markup.page(
         "ingestd",
         "the daemon that describes, embeds and indexes the images of a folder",
-        roff.section("SYNOPSIS", roff.bold("ingestd"), *synopsis),
-        roff.section("DESCRIPTION", roff.paragraphs(_DESCRIPTION)),
-        roff.section("OPTIONS", roff.items((_flags(action), _sentence(action)) for action in options)),
-        roff.section("CONFIGURATION", roff.paragraphs(_CONFIGURATION), roff.items(settings)),
-        roff.section("SIGNALS", roff.items((roff.bold(name), words) for name, words in _SIGNALS)),
-        roff.section("EXIT STATUS", roff.items((roff.bold(str(code)), words) for code, words in EXITS.items())),
-        roff.section("ENVIRONMENT", roff.items((roff.bold(name), words) for name, words in _ENVIRONMENT)),
-        roff.section("FILES", roff.text("See ingestctl(1); ingestctl config prints the places as they are for you.")),
-        roff.section("SEE ALSO", f"{roff.bold('ingestctl')}(1), {roff.bold('systemctl')}(1)"),
+        markup.section("SYNOPSIS", markup.bold("ingestd"), *synopsis),
+        markup.section("DESCRIPTION", markup.paragraphs(_DESCRIPTION)),
+        markup.section("OPTIONS", markup.items((_flags(action), _sentence(action)) for action in options)),
+        markup.section("CONFIGURATION", markup.paragraphs(_CONFIGURATION), markup.items(settings)),
+        markup.section("SIGNALS", markup.items((markup.bold(name), words) for name, words in _SIGNALS)),
+        markup.section("EXIT STATUS", markup.items((markup.bold(str(code)), words) for code, words in EXITS.items())),
+        markup.section("ENVIRONMENT", markup.items((markup.bold(name), words) for name, words in _ENVIRONMENT)),
+        markup.section("FILES", markup.text(_FILES)),
+        markup.section("SEE ALSO", f"{markup.bold('ingestctl')}(1), {markup.bold('systemctl')}(1)"),
     )
 
 
 def _flags(action: argparse.Action) -> str:
-    flags = ", ".join(roff.bold(flag) for flag in action.option_strings)
-    return flags if action.nargs == 0 else f"{flags} {roff.italic(_label(action))}"
+    flags = ", ".join(markup.bold(flag) for flag in action.option_strings)
+    return flags if action.nargs == 0 else f"{flags} {markup.italic(_label(action))}"
 
 
 def _usage(action: argparse.Action) -> str:
     """One of the synopsis's options, in brackets."""
-    value = "" if action.nargs == 0 else f" {roff.italic(_label(action))}"
-    return f"[{roff.bold(action.option_strings[-1])}{value}]"
+    value = "" if action.nargs == 0 else f" {markup.italic(_label(action))}"
+    return f"[{markup.bold(action.option_strings[-1])}{value}]"
 
 
 def _label(action: argparse.Action) -> str:
@@ -107,13 +110,13 @@ def _label(action: argparse.Action) -> str:
 
 
 def _sentence(action: argparse.Action) -> str:
-    return f"{roff.begun((action.help or '').rstrip('.'))}."
+    return f"{markup.begun((action.help or '').rstrip('.'))}."
 
 
 def _quoted(default: str) -> str:
     """As ``config.toml`` has it: numbers bare, lists in brackets, what else in quotes."""
     if default.isdecimal():
         return default
-    return roff.text(
+    return markup.text(
         "[" + ", ".join(f'"{part}"' for part in default.split(",")) + "]" if "," in default else f'"{default}"'
     )

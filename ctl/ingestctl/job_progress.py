@@ -7,7 +7,7 @@ import time
 
 from ingestctl import rpc
 from ingestctl.render import REST, counts_text, pace_text, result_text
-from ingestctl.text import bar, clean, columns, cut, many, number, percent, span, width
+from ingestctl.terminal_text import bar, clean, columns, cut, many, number, percent, span, width
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from ingestctl import rpc
-from ingestctl.completion.words import STATUSES
+from ingestctl.completion.known_values import STATUSES
 
 PATIENCE_S = 1.0
 """Seconds that somebody waits for a TAB before it is thought broken."""
@@ -20,7 +20,7 @@ def names(verb: str) -> list[tuple[str, str]]:
     socket.setdefaulttimeout(PATIENCE_S)
     try:
         jobs = rpc.call("status", {}, timeout=PATIENCE_S)["jobs"]
-    except rpc.Failure:
+    except rpc.CommandError:
         return []
     wanted = STATUSES.get(verb)
     found: dict[str, str] = {}

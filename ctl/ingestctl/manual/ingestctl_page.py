@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from ingestctl import rpc
-from ingestctl.completion.line import Option, Place, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Positional, Value, Verb, verbs
 from ingestctl.main import EXAMPLES, parser_of
-from ingestctl.manual import roff
+from ingestctl.manual import markup
 
 _DESCRIPTION = """
 ingestctl is what a person types to have every image below a folder described, embedded and made searchable on their
@@ -60,27 +60,32 @@ EXITS = [
 
 def page() -> str:
     """The whole page."""
-    exits = [(roff.bold(str(code)), words) for code, words in EXITS]
-    return roff.page(
+    exits = [(markup.bold(str(code)), words) for code, words in EXITS]
+    return markup.page(
         "ingestctl",
         "describe, embed and search the images of a folder",
-        roff.section("SYNOPSIS", _line("", "[--color WHEN] VERB [OPTION ...] [ARGUMENT ...]")),
-        roff.section("DESCRIPTION", roff.paragraphs(_DESCRIPTION)),
-        roff.section("OPTIONS", roff.items(_OPTIONS)),
-        roff.section("VERBS", *(_verb(verb) for verb in verbs())),
-        roff.section("EXIT STATUS", roff.items(exits)),
-        roff.section("ENVIRONMENT", roff.items((roff.bold(name), words) for name, words in _ENVIRONMENT)),
-        roff.section("FILES", roff.items((roff.italic(path), words) for path, words in _PLACES)),
-        roff.section("EXAMPLES", roff.examples(_in_a_hurry())),
-        roff.section("SEE ALSO", f"{roff.bold('ingestd')}(1), {roff.bold('journalctl')}(1), {roff.bold('jq')}(1)"),
+        markup.section("SYNOPSIS", _line("", "[--color WHEN] VERB [OPTION ...] [ARGUMENT ...]")),
+        markup.section("DESCRIPTION", markup.paragraphs(_DESCRIPTION)),
+        markup.section("OPTIONS", markup.items(_OPTIONS)),
+        markup.section("VERBS", *(_verb(verb) for verb in verbs())),
+        markup.section("EXIT STATUS", markup.items(exits)),
+        markup.section("ENVIRONMENT", markup.items((markup.bold(name), words) for name, words in _ENVIRONMENT)),
+        markup.section("FILES", markup.items((markup.italic(path), words) for path, words in _PLACES)),
+        markup.section("EXAMPLES", markup.examples(_in_a_hurry())),
+        markup.section(
+            "SEE ALSO", f"{markup.bold('ingestd')}(1), {markup.bold('journalctl')}(1), {markup.bold('jq')}(1)"
+        ),
     )
 
 
 _OPTIONS = [
-    (roff.bold("--help") + ", " + roff.bold("-h"), "Before the verb: list the verbs. Behind it: what this verb takes."),
-    (roff.bold("--version") + ", " + roff.bold("-V"), "Show the version, and end."),
     (
-        f"{roff.bold('--color')} {roff.italic('auto')}|{roff.italic('always')}|{roff.italic('never')}",
+        markup.bold("--help") + ", " + markup.bold("-h"),
+        "Before the verb: list the verbs. Behind it: what this verb takes.",
+    ),
+    (markup.bold("--version") + ", " + markup.bold("-V"), "Show the version, and end."),
+    (
+        f"{markup.bold('--color')} {markup.italic('auto')}|{markup.italic('always')}|{markup.italic('never')}",
         "Colour. It stands before or behind the verb; auto, the default, is for terminals.",
     ),
 ]
@@ -92,30 +97,32 @@ COMMON = frozenset(("--help", "--color"))
 def _verb(verb: Verb) -> str:
     epilog = parser_of(verb.name).epilog
     options = [option for option in verb.options if not COMMON & set(option.flags)]
-    places = " ".join(_place(place) for place in verb.places)
+    places = " ".join(_positional(place) for place in verb.positionals)
     parts = [
         _line(verb.name, " ".join(filter(None, ("[OPTION ...]" if options else "", places)))),
         ".PP",
-        roff.text(_sentence(verb.help)),
-        roff.items((roff.italic(place.value.label), _sentence(place.help)) for place in verb.places if place.help),
-        roff.items((_flags(option), _sentence(option.help, option.value)) for option in options),
+        markup.text(_sentence(verb.help)),
+        markup.items(
+            (markup.italic(place.value.label), _sentence(place.help)) for place in verb.positionals if place.help
+        ),
+        markup.items((_flags(option), _sentence(option.help, option.value)) for option in options),
     ]
-    return roff.subsection(verb.name, *filter(None, parts), *([roff.epilog(epilog)] if epilog else []))
+    return markup.subsection(verb.name, *filter(None, parts), *([markup.epilog(epilog)] if epilog else []))
 
 
 def _line(verb: str, rest: str) -> str:
     """A line of synopsis: the program, its verb, and what else there may be."""
-    return " ".join(filter(None, (roff.bold(f"ingestctl {verb}".strip()), roff.text(rest))))
+    return " ".join(filter(None, (markup.bold(f"ingestctl {verb}".strip()), markup.text(rest))))
 
 
-def _place(place: Place) -> str:
+def _positional(place: Positional) -> str:
     many = " ..." if place.many else ""
     return f"{place.value.label}{many}" if place.needed else f"[{place.value.label}{many}]"
 
 
 def _flags(option: Option) -> str:
-    flags = ", ".join(roff.bold(flag) for flag in option.flags)
-    return f"{flags} {roff.italic(option.value.label)}" if option.value else flags
+    flags = ", ".join(markup.bold(flag) for flag in option.flags)
+    return f"{flags} {markup.italic(option.value.label)}" if option.value else flags
 
 
 def _sentence(help: str, value: Value | None = None) -> str:
@@ -124,7 +131,7 @@ def _sentence(help: str, value: Value | None = None) -> str:
     What begins with a word that is typed keeps it as it is typed.
     """
     first = re.split(r"[\s,:]", help)[0]
-    whole = help if value is not None and first in value.words else roff.begun(help)
+    whole = help if value is not None and first in value.words else markup.begun(help)
     return whole if whole.endswith((".", "…")) else f"{whole}."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ingestctl.rpc import Failure, usage
+from ingestctl.rpc import CommandError, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ASK_S = 2.0
 
 
 def service(*, system: bool, user: str | None) -> Service:
-    """The service that ``--system`` and ``--for`` mean. Raises ``Failure`` for one that cannot be here."""
+    """The service that ``--system`` and ``--for`` mean. Raises ``CommandError`` for one that cannot be here."""
     if sys.platform == "darwin":
         if system:
             raise usage(
@@ -70,7 +70,7 @@ def _installed() -> Service | None:
     """As ``installed``, for words alone: what cannot be found out is no error."""
     try:
         return installed()
-    except (Failure, KeyError):  # its file may not be read; this user has no name
+    except (CommandError, KeyError):  # its file may not be read; this user has no name
         return None
 
 
@@ -88,4 +88,4 @@ def _account(user: str | None) -> Any:
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        raise Failure("there is no such user", operation="use", object=f"--for {name}", remedy="id USER") from None
+        raise CommandError("there is no such user", operation="use", object=f"--for {name}", remedy="id USER") from None

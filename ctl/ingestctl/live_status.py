@@ -7,7 +7,7 @@ import time
 
 from ingestctl import rpc
 from ingestctl.render import status_lines
-from ingestctl.text import Paint, duration
+from ingestctl.terminal_text import Paint, duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ANSWER_S = 10.0
 
 
 def watch(job: str | None, color: str) -> int:
-    """Draw until Ctrl-C (exit 130) or until the daemon says that there is nothing to watch (raises ``Failure``)."""
+    """Draw until Ctrl-C; the exit code is 130 then. Raises ``CommandError`` when the daemon has nothing to watch."""
     if not sys.stdout.isatty():
         raise rpc.usage(
             "stdout is no terminal",
@@ -33,7 +33,7 @@ def watch(job: str | None, color: str) -> int:
         from rich.console import Console
         from rich.live import Live
     except ImportError:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             "the package rich is not installed",
             operation="watch",
             object="the status",
@@ -52,7 +52,7 @@ def watch(job: str | None, color: str) -> int:
                     connection = connection or rpc.Connection()
                     reply = connection.call("status", {"job": job}, timeout=ANSWER_S)
                     away_since = 0.0
-                except rpc.Failure as failure:
+                except rpc.CommandError as failure:
                     # An answer in words (no such job) ends it; silence and absence do not.
                     if not isinstance(failure, rpc.Away) and failure.exit != rpc.EXIT_TEMPORARY:
                         raise

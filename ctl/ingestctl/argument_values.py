@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def absolute(path: str) -> bytes:
-    """The absolute path by its letters alone: no link is followed, nothing is touched, any bytes survive.
+    """The absolute path as bytes, computed from the text alone: no link is followed and no disk is touched.
 
-    Raises a usage ``Failure`` for an empty one: what a script's unset variable leaves must not mean this very folder.
+    Raises a usage ``CommandError`` for an empty path: an unset variable in a script must not mean this very folder.
     """
     if not path:
         raise usage("it is empty", operation="use", object="a path", remedy="write . for the folder where you are")
