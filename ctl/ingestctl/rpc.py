@@ -29,6 +29,9 @@ MAX_LINE = 64 * 1024
 PATIENCE_S = 3.0
 """Seconds of silence after which a person is told what is being waited for."""
 
+FINISHING = "waiting for the images in the model to finish …"
+"""Said while a verb waits for the workers: what is in the model is finished first."""
+
 QUICK_S = 30.0
 """Seconds for a verb that only reads: the daemon answers those in milliseconds, so silence means trouble."""
 

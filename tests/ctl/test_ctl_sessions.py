@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ingestctl import daemon as process, locations, rpc
+from ingestctl import daemon_process, locations, rpc
 
 from tests.daemon.house import HastyDaemon
 
@@ -74,7 +74,7 @@ class Roamer(HastyDaemon):
     def is_found(self) -> bool:
         """Whether the client reaches this very daemon, and would not begin another one."""
         try:
-            return bool(rpc.call("hello", {})["pid"] == self.pid) and process.ensure() == ""
+            return bool(rpc.call("hello", {})["pid"] == self.pid) and daemon_process.ensure() == ""
         except rpc.Away as away:
             if not away.absent:  # never so: what is in the way of a client is no mere absence
                 raise

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ingestctl import daemon, locations, rpc
+from ingestctl import daemon_oneshot, locations, rpc
 from ingestctl.service import detect, systemd
 from ingestctl.service.systemd import PROPERTIES, Systemd, reason
 from ingestctl.verbs import control, service as verb, status
@@ -149,7 +149,7 @@ def test_status_without_a_daemon_says_what_brings_it_back(
         raise rpc.Away("no daemon is running", absent=True)
 
     monkeypatch.setattr(rpc, "call", nobody)
-    monkeypatch.setattr(daemon, "oneshot", lambda _: {"jobs": []})
+    monkeypatch.setattr(daemon_oneshot, "reply", lambda _: {"jobs": []})
     monkeypatch.setattr(detect, "installed", lambda: found)
     assert status._reply(None) == {"jobs": []}
     assert said in capsys.readouterr().err

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ingestctl import locations, rpc
-from ingestctl.service import detect, environment, files, launchd
+from ingestctl.service import detect, files, launchd, run_as_user, variables
 from ingestctl.service.launchd import Launchd
 from ingestctl.service.systemd import Systemd
 from ingestctl.verbs import service as verb
@@ -117,28 +117,28 @@ def test_whose_service_it_is(home: Home) -> None:
 
 def test_a_program_that_cannot_run_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is tried first, in the service's environment: what is missing is said in its own words."""
-    environment.trial(environment.kept())
+    run_as_user.trial(variables.kept())
     (tmp_path / "ingestd").mkdir()
     (tmp_path / "ingestd" / "__init__.py").write_text("")
     (tmp_path / "ingestd" / "__main__.py").write_text("import a_package_that_is_not_there\n")
     with pytest.raises(rpc.CommandError, match="a_package_that_is_not_there"):
-        environment.trial({"PYTHONPATH": str(tmp_path)})
-    monkeypatch.setattr(environment.sys, "executable", str(tmp_path / "python"))
+        run_as_user.trial({"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(run_as_user.sys, "executable", str(tmp_path / "python"))
     with pytest.raises(rpc.CommandError, match="No such file"):
-        environment.trial({})
+        run_as_user.trial({})
 
 
 def test_settings_of_a_shell_are_not_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
     """Places go with it, settings do not, and are named."""
-    for name in (*environment.KEPT, *environment.settings_left_out()):
+    for name in (*variables.KEPT, *variables.settings_left_out()):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("INGESTD_HOME", "/srv/x/../ingest")
     monkeypatch.setenv("HF_HOME", "/srv/models")
     monkeypatch.setenv("INGESTD_WORKERS", "3")
-    kept = environment.kept()
+    kept = variables.kept()
     kept.pop("PYTHONPATH", None)
     assert kept == {"INGESTD_HOME": "/srv/ingest", "HF_HOME": "/srv/models"}
-    assert environment.settings_left_out() == ["INGESTD_WORKERS"]
+    assert variables.settings_left_out() == ["INGESTD_WORKERS"]
 
 
 # ------------------------------------------------------------------------------------------- under a played launchd
@@ -201,7 +201,7 @@ def mac(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedLaunchd]:
     monkeypatch.setattr(rpc, "_owner", lambda _: os.getuid())  # asked of this kernel, with a Mac's numbers
     monkeypatch.setattr(launchd, "run_launchctl", played)
     monkeypatch.setattr(Launchd.__init__, "__defaults__", (played,))
-    monkeypatch.setattr(environment, "trial", lambda *_: None)
+    monkeypatch.setattr(run_as_user, "trial", lambda *_: None)
     yield played
     if played.daemon is not None:
         played.daemon.end()

@@ -9,7 +9,7 @@ import time
 
 from ingestctl import locations
 from ingestctl.rpc import Away, CommandError, Connection
-from ingestctl.service import environment, files, templates
+from ingestctl.service import files, run_as_user, templates, variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Launchd:
 
     def files(self) -> dict[str, str]:
         """Its property list, by place."""
-        return {self.unit_file: templates.agent({"PATH": PATH, **environment.kept()}, locations.log())}
+        return {self.unit_file: templates.agent({"PATH": PATH, **variables.kept()}, locations.log())}
 
     def installed(self) -> bool:
         """Whether its file is there, of this version or of another."""
@@ -73,7 +73,7 @@ class Launchd:
                 there = plistlib.load(file).get("EnvironmentVariables", {}).get("INGESTD_HOME")
         except (ValueError, ExpatError):
             return True  # no property list any more: to install again mends it
-        return bool(there == environment.kept().get("INGESTD_HOME"))
+        return bool(there == variables.kept().get("INGESTD_HOME"))
 
     def check(self) -> None:
         """Raises ``CommandError`` where this user has no graphical login session, which agents belong to."""
@@ -89,7 +89,7 @@ class Launchd:
 
     def prepare(self) -> None:
         """Look whether the program runs as the agent will run it, and make the folder that takes what it prints."""
-        environment.trial(environment.kept())
+        run_as_user.trial(variables.kept())
         os.makedirs(locations.log(), mode=0o700, exist_ok=True)
 
     def write(self) -> list[str]:

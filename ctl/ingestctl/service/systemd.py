@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 
-from ingestctl import locations
+from ingestctl import daemon_program, locations
 from ingestctl.rpc import EXIT_ERROR, CommandError
-from ingestctl.service import environment, files, templates
+from ingestctl.service import files, run_as_user, templates, variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Systemd:
     def files(self) -> dict[str, str]:
         """Every file of it, by place."""
         if self.account is None:
-            return {self.unit_file: templates.user_unit(environment.kept())}
-        kept = environment.kept(environment.SYSTEM)
+            return {self.unit_file: templates.user_unit(variables.kept())}
+        kept = variables.kept(variables.SYSTEM)
         shared = {name: value for name, value in kept.items() if name == "PYTHONPATH"}
         own = {name: value for name, value in kept.items() if name not in shared}
         user = self.account.pw_name
@@ -74,7 +74,7 @@ class Systemd:
     def writable(self) -> list[str]:
         """Folders that the system service may write: its state, and where models are kept."""
         home = self.account.pw_dir
-        own = environment.kept(environment.SYSTEM).get("INGESTD_HOME") or f"{home}/.local/state/ingestd"
+        own = variables.kept(variables.SYSTEM).get("INGESTD_HOME") or f"{home}/.local/state/ingestd"
         return [own, f"{home}/.cache/huggingface"]
 
     @property
@@ -170,10 +170,10 @@ class Systemd:
                 f"systemd runs no program whose path has quotes or backslashes: {sys.executable}",
                 "install ingestd into an environment with a plainer path",
             )
-        kept = environment.kept() if self.account is None else environment.kept(environment.SYSTEM)
-        environment.trial(kept, self.account)
+        kept = variables.kept() if self.account is None else variables.kept(variables.SYSTEM)
+        run_as_user.trial(kept, self.account)
         if self.account is not None:
-            environment.make_folders(self.writable(), self.account)
+            run_as_user.make_folders(self.writable(), self.account)
 
     def up(self, *, restart: bool = False, seconds: float = UP_S) -> dict[str, str]:
         """Have it run: returns when it is ready, or raises ``CommandError`` with its own words.
@@ -263,12 +263,10 @@ class Systemd:
         return command + ["--follow"] * follow + [f"--priority={priority}"] * (priority is not None)
 
     def _failed(self, now: dict[str, str]) -> CommandError:
-        from ingestctl.daemon import own_exit
-
         words = reason(now) or "it ended at once"
         failure = self._cannot(words, f"see more with: ingestctl service logs{self.flags}", "start")
         if now["ExecMainCode"] == "1":
-            failure.exit = own_exit(int(now["ExecMainStatus"]), words.removeprefix("cannot read "))
+            failure.exit = daemon_program.exit_code(int(now["ExecMainStatus"]), words.removeprefix("cannot read "))
         return failure
 
     def _refused(self, done: subprocess.CompletedProcess[str]) -> CommandError:

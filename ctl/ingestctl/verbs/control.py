@@ -16,11 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-GONE_S = 15.0
-"""Seconds for the daemon's process to end after its answer to ``shutdown``."""
-
-_FINISHING = "waiting for the images in the model to finish …"
-
 
 def _one_or_all(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.epilog = f"examples:\n  ingestctl {verb}\n  ingestctl {verb} photos\n  ingestctl {verb} --all\n"
@@ -59,7 +54,7 @@ def _change(verb: str, args: argparse.Namespace) -> int:
         raise rpc.usage(
             "they exclude each other", operation=verb, object="a JOB and --all", remedy=f"ingestctl {verb} --all"
         )
-    reply = rpc.call(verb, {"job": args.job, "all": args.all, "actor": actor()}, timeout=None, patience=_FINISHING)
+    reply = rpc.call(verb, {"job": args.job, "all": args.all, "actor": actor()}, timeout=None, patience=rpc.FINISHING)
     for job in reply["jobs"]:
         print(f"{clean(job['name'])}: {'' if job['changed'] else 'was already '}{job['status']}")
     if not reply["jobs"]:
@@ -176,31 +171,13 @@ def shutdown_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def shutdown(args: argparse.Namespace) -> int:
-    from ingestctl.daemon import gone
+    from ingestctl import daemon_process
 
-    try:
-        connection = rpc.Connection()
-    except rpc.Away as away:
-        if not away.absent:
-            raise
+    pid = daemon_process.end()
+    if pid is None:
         # What was asked for is true already, and repeating a command is no error.
         print("no daemon is running", file=sys.stderr)
         return rpc.EXIT_OK
-    with connection:
-        pid = connection.call("hello", {})["pid"]
-        try:
-            connection.call("shutdown", {}, timeout=None, patience=_FINISHING)
-            connection.drain(GONE_S)
-        except rpc.Away:
-            pass  # it ended before its answer was out: what counts is whether its process is gone
-    if not gone(pid, GONE_S):
-        raise rpc.CommandError(
-            f"its process {pid} is still there after {GONE_S:.0f} s",
-            operation="end",
-            object="the daemon",
-            remedy="see what it does with: ingestctl logs",
-            exit=rpc.EXIT_TEMPORARY,
-        )
     print(f"the daemon (pid {pid}) has ended")
     _tell_the_way_back()
     return rpc.EXIT_OK

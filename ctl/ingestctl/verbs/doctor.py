@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 
 from ingestctl import rpc
-from ingestctl.daemon import lines
+from ingestctl.daemon_oneshot import lines
 from ingestctl.terminal_text import clean, duration, many, paint_for
 
 TYPE_CHECKING = False

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 
 from ingestctl import argument_values, rpc
-from ingestctl.daemon import lines
+from ingestctl.daemon_oneshot import lines
 from ingestctl.terminal_text import bar, clean, columns, cut, duration, percent, size, width
 
 TYPE_CHECKING = False

@@ -272,9 +272,9 @@ def config(args: argparse.Namespace) -> int:
     except rpc.Away as away:
         if not away.absent:
             raise
-        from ingestctl.daemon import oneshot
+        from ingestctl import daemon_oneshot
 
-        reply = oneshot("config")
+        reply = daemon_oneshot.reply("config")
         print("no daemon is running: this is what one would start with", file=sys.stderr)
     places = {
         "state": locations.state(),

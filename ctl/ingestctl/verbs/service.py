@@ -88,7 +88,7 @@ def service(args: argparse.Namespace) -> int:
 
 
 def _install(found: Service, args: argparse.Namespace) -> int:
-    from ingestctl.service import environment, files
+    from ingestctl.service import files, variables
 
     if args.print:
         files.show(found.files())
@@ -102,7 +102,7 @@ def _install(found: Service, args: argparse.Namespace) -> int:
             remedy="set INGESTD_HOME as it was then, or take that service away first: "
             f"ingestctl service uninstall{found.flags}",
         )  # fmt: skip
-    if left := environment.settings_left_out():
+    if left := variables.settings_left_out():
         print(
             f"Note: {', '.join(left)} hold in this shell alone; the service has {locations.config()}", file=sys.stderr
         )
@@ -130,10 +130,10 @@ def _install(found: Service, args: argparse.Namespace) -> int:
 
 def _hand_over(found: Service) -> None:
     """A daemon that was started by hand ends in order: the service goes on with its jobs."""
-    from ingestctl.service import environment
+    from ingestctl.service import run_as_user
 
     if found.account is not None and found.account.pw_uid != os.getuid():
-        done = environment.client_as(found.account, "shutdown")
+        done = run_as_user.client(found.account, "shutdown")
         if done.returncode:
             raise rpc.CommandError(
                 done.stderr.strip(), operation="end", object=f"the daemon that {found.account.pw_name} has started",

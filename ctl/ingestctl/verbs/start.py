@@ -171,7 +171,7 @@ def _sources(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _have_daemon() -> bool:
-    from ingestctl.daemon import ensure
+    from ingestctl.daemon_process import ensure
 
     started = ensure()
     if started:

@@ -56,10 +56,10 @@ def _reply(job: str | None) -> dict[str, Any]:
     except rpc.Away as away:
         if not away.absent:
             raise
-    from ingestctl.daemon import oneshot
+    from ingestctl import daemon_oneshot
     from ingestctl.service.detect import way_on
 
-    reply = oneshot("status")
+    reply = daemon_oneshot.reply("status")
     print(f"no daemon is running: this is what the ledger holds; {way_on()}", file=sys.stderr)
     if job is not None:
         reply["jobs"] = [known for known in reply["jobs"] if job in (known["name"], known["uuid"])][:1]

@@ -1,4 +1,4 @@
-"""What a service must be told of the environment that it is installed from, and whether it can run in it at all."""
+"""Programs that are run as the user whose service is installed: a trial start, folders, the client."""
 
 from __future__ import annotations
 
@@ -6,43 +6,27 @@ import os
 import subprocess
 import sys
 
+from ingestctl import daemon_program
 from ingestctl.rpc import CommandError
+from ingestctl.service import variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-KEPT = ("INGESTD_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "PYTHONPATH")
-"""Variables that say where things lie. A shell's other settings are not the service's: it has ``config.toml``."""
-
-SYSTEM = ("INGESTD_HOME", "PYTHONPATH")
-"""Of those, what root's environment may say for somebody else's service."""
-
 TRIAL_S = 60.0
-
-
-def kept(names: tuple[str, ...] = KEPT) -> dict[str, str]:
-    """Those variables that are set, true from another working folder."""
-    from ingestctl.daemon import own_environment
-
-    here = own_environment()
-    return {name: here[name] for name in names if here.get(name)}
-
-
-def settings_left_out() -> list[str]:
-    """Settings of this shell that the service will not have."""
-    return sorted(name for name in os.environ if name.startswith("INGESTD_") and name != "INGESTD_HOME")
+"""Seconds for the program to print its version."""
 
 
 def trial(environment: dict[str, str], account: Any = None) -> None:
-    """Start the program once as the service will (``account``: as that user's) and look at its version.
+    """Start the program once as the service will (``account``: as that user's), to print its version.
 
-    Raises ``CommandError`` with what is in the way: a folder that this user may not enter, a package that is not there.
+    Raises ``CommandError`` with the reason when it cannot: a folder that this user may not enter, a missing package.
     """
     who = None if account is None else account.pw_name
     home = os.path.expanduser("~") if account is None else account.pw_dir
     as_user = {} if account is None or os.geteuid() == account.pw_uid else _as(account)
-    command = [sys.executable, "-m", "ingestd", "--version"]
+    command = daemon_program.command("--version")
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home, **environment}
     try:
         done = subprocess.run(
@@ -91,11 +75,16 @@ def _as(account: Any) -> dict[str, Any]:
     }
 
 
-def client_as(account: Any, *words: str) -> subprocess.CompletedProcess[str]:
-    """``ingestctl words`` as another user would run it from a login shell."""
-    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": account.pw_dir, "LOGNAME": account.pw_name, **kept(SYSTEM)}
+def client(account: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``ingestctl arguments`` as another user would run it from a login shell."""
+    env = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": account.pw_dir,
+        "LOGNAME": account.pw_name,
+        **variables.kept(variables.SYSTEM),
+    }
     runtime = f"/run/user/{account.pw_uid}"
     if os.path.isdir(runtime):
         env["XDG_RUNTIME_DIR"] = runtime
-    command = [sys.executable, "-m", "ingestctl", *words]
+    command = [sys.executable, "-m", "ingestctl", *arguments]
     return subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False, **_as(account))
