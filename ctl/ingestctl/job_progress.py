@@ -35,7 +35,7 @@ def follow(uuid: str, first: dict[str, Any]) -> int:
 
     Ctrl-C and a reader that goes away only end the showing.
     """
-    view: _Bar | _Lines = _Bar() if sys.stdout.isatty() else _Lines()
+    view: _JobBar | _JobLines = _JobBar() if sys.stdout.isatty() else _JobLines()
     name = clean(first["name"])
     try:
         job = _until_rest(uuid, first, view)
@@ -87,7 +87,7 @@ def with_patience(ask: Any, view: Any) -> Any:
             time.sleep(0.25)
 
 
-def _until_rest(uuid: str, job: dict[str, Any], view: _Bar | _Lines) -> dict[str, Any]:
+def _until_rest(uuid: str, job: dict[str, Any], view: _JobBar | _JobLines) -> dict[str, Any]:
     def look(connection: rpc.Connection) -> dict[str, Any]:
         nonlocal job
         while job["status"] not in REST:
@@ -101,7 +101,7 @@ def _until_rest(uuid: str, job: dict[str, Any], view: _Bar | _Lines) -> dict[str
     return result
 
 
-class _Bar:
+class _JobBar:
     """One line of a terminal, drawn over and over."""
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class _Bar:
         print(result_text(job), flush=True)
 
 
-class _Lines:
+class _JobLines:
     """A line per interval, and one at the end."""
 
     def __init__(self) -> None:

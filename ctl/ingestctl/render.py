@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
-from ingestctl.terminal_text import Paint, ago, bar, clean, clock, duration, many, number, percent, size, span
+from ingestctl.terminal_text import (
+    Paint,
+    ago,
+    bar,
+    clean,
+    clock,
+    duration,
+    many,
+    number,
+    paint_for,
+    percent,
+    size,
+    span,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +43,12 @@ _BAR_CELLS = 30
 _LABEL = 14
 _SCAN_ERRORS = 3
 _OLDER_JOBS = 20
+
+
+def print_status(reply: dict[str, Any], color: str) -> None:
+    """Print a status reply on stdout; ``color`` is what ``--color`` says."""
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    print("\n".join(status_lines(reply, paint_for(sys.stdout, color), plain=plain)))
 
 
 def status_lines(reply: dict[str, Any], paint: Paint, *, plain: bool = False) -> list[str]:

@@ -186,6 +186,12 @@ def call(verb: str, params: dict[str, Any], *, timeout: float | None = QUICK_S, 
         return connection.call(verb, params, timeout=timeout, patience=patience)
 
 
+def actor() -> str:
+    """Who asks, for the job's history."""
+    name = os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid {os.getuid()}"
+    return name.encode("ascii", "replace").decode()
+
+
 def request(verb: str, params: dict[str, Any], number: int) -> bytes:
     """The request line. Parameters that are None, False or empty are left out: they were not given.
 

@@ -170,7 +170,7 @@ def test_descriptions_are_shown(place: Home, tmp_path: Path) -> None:
     fish = Fish(tmp_path / "script", tmp_path, place.cwd, place.env(PATH=f"{place.folder}/bin:{os.environ['PATH']}"))
     lines = ("ingestctl stat", "ingestctl status --w", "ingestctl resume my", "ingestctl start --embed cl")
     verbs, options, known, models = fish.told(*lines)
-    assert verbs == {"status": VERBS["status"][1]}
+    assert verbs == {"status": VERBS["status"]}
     assert options == {"--watch": "draw it anew each second"}
     assert known == {"my photos": "paused"}
     # Not the option's help behind each of its words.

@@ -87,7 +87,7 @@ def test_an_odd_service_manager_stops_nothing(
     """One that hangs, breaks or refuses is a finding like others."""
     monkeypatch.setattr(doctor, "SERVICE_S", 0.2)
     monkeypatch.setattr(doctor, "service_finding", look)
-    found = doctor._Beside().finding()
+    found = doctor._ServiceCheck().finding()
     assert (found["level"], says in found["finding"]) == (level, True), found
 
 

@@ -10,18 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from ingestctl.main import ALONE, VERBS
+from ingestctl.main import VERBS
 
 from ingestd.protocol import control as c, rpc
 from ingestd.protocol.pathtext import PathB64
 from tests.ctl.ctlkit import UUID, Home, counts, daemon_status, finished, job, refuse, until
-
-NOT_FOR_PEOPLE = {"hello", "subscribe"}
-
-
-def test_every_verb_for_people_is_in_both() -> None:
-    """A verb is found by its name everywhere: protocol and client have the same, but for what needs no daemon."""
-    assert set(VERBS) - ALONE == set(c.VERBS) - NOT_FOR_PEOPLE
 
 
 @pytest.mark.parametrize("verb", VERBS)

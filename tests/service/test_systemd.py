@@ -12,7 +12,7 @@ import pytest
 from ingestctl import daemon_oneshot, locations, rpc
 from ingestctl.service import detect, systemd
 from ingestctl.service.systemd import PROPERTIES, Systemd, reason
-from ingestctl.verbs import control, service as verb, status
+from ingestctl.verbs import service as verb, shutdown, status
 
 ADA = SimpleNamespace(pw_name="ada", pw_uid=4321, pw_dir="/home/ada")
 OLD, NEW = "the life before", "the next life"
@@ -184,7 +184,7 @@ def test_shutdown_says_the_way_back_where_its_user_has_none(
     monkeypatch.setattr(detect, "installed", lambda: found)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setattr(locations, "is_anothers", lambda: False)
-    control._tell_the_way_back()
+    shutdown._tell_how_to_start_again()
     told = capsys.readouterr().err
     assert told.endswith(said)
     assert bool(told) == bool(said)

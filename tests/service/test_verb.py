@@ -209,8 +209,8 @@ def mac(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedLaunchd]:
 
 def perform(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    verb.service_arguments(parser)
-    return verb.service(parser.parse_args(words))
+    verb.arguments(parser)
+    return verb.run(parser.parse_args(words))
 
 
 Said = Callable[[], str]

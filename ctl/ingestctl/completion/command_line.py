@@ -80,7 +80,7 @@ HERE: dict[tuple[str, str], Value] = {
 
 def verbs() -> list[Verb]:
     """Every verb, in the order of the overview."""
-    return [_verb(name, help) for name, (_, help) in VERBS.items()]
+    return [_verb(name, help) for name, help in VERBS.items()]
 
 
 def unexplained() -> list[str]:

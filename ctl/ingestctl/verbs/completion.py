@@ -21,7 +21,7 @@ takes it from ~/.bashrc:
 """
 
 
-def completion_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _WORDS
     # The scripts themselves ask for ``jobs``; no person needs to.
     parser.add_argument(
@@ -30,7 +30,7 @@ def completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", nargs="?", default="", help=argparse.SUPPRESS)
 
 
-def completion(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if args.shell == "jobs":
         from ingestctl.completion import job_names
 

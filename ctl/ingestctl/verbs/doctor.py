@@ -30,7 +30,7 @@ _WHAT_CELLS = 12
 _INSTALL = "ingestctl service install"
 
 
-def doctor_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Works with and without a daemon, and changes nothing. 'warn' breaks nothing; 'FAIL' will, or does already.\n\n"
         "examples:\n  ingestctl doctor\n  ingestctl doctor --load\n"
@@ -41,9 +41,9 @@ def doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
-def doctor(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    service = _Beside()
+    service = _ServiceCheck()
     findings: list[dict[str, Any]] = []
     show = _shower(args)
 
@@ -89,7 +89,7 @@ def _shower(args: argparse.Namespace) -> Any:
 # --------------------------------------------------------------------------------------------------------- the service
 
 
-class _Beside:
+class _ServiceCheck:
     """The service manager is asked while the rest is looked at; one that does not answer is left alone."""
 
     def __init__(self) -> None:

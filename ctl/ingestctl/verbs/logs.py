@@ -20,7 +20,7 @@ _LOOK_S = 0.25
 _NOTE = "journal.json"
 
 
-def logs_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "On a terminal lines are made readable; into a file or pipe goes the log as it is, one JSON object a line.\n\n"
         "examples:\n  ingestctl logs\n  ingestctl logs -f\n  ingestctl logs -n 1000 | grep 'item failed'\n"
@@ -32,7 +32,7 @@ def logs_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the log as it is, also on a terminal")
 
 
-def logs(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if locations.is_anothers():
         raise rpc.CommandError(
             "INGESTD_SOCKET names it, and a log is found by its daemon's folders alone",

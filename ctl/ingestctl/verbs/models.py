@@ -26,7 +26,7 @@ _RATE_S = 20.0
 """The rate is that of so many last seconds: what came before a cut says nothing about the rest."""
 
 
-def models_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A job fetches its models by itself. pull does it before, with its progress; what was cut short goes on where\n"
         "it was. Models lie in the cache that other programs of the hub use, too (HF_HOME, HF_HUB_CACHE).\n\n"
@@ -39,7 +39,7 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document; for pull, one a line as it goes on")
 
 
-def models(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if (args.name is None) != (args.action == "list"):
         lacks = "it needs the NAME of a model" if args.name is None else "it takes no NAME"
         raise rpc.usage(lacks, operation="run", object=f"models {args.action}", remedy="ingestctl models --help")
@@ -80,7 +80,7 @@ def _row(row: dict[str, Any]) -> list[str]:
 
 
 def _pull(name: str, as_json: bool) -> int:
-    view = _Quiet() if as_json else _Bar() if sys.stdout.isatty() else _Lines()
+    view = _FetchSilent() if as_json else _FetchBar() if sys.stdout.isatty() else _FetchLines()
     try:
         with closing(lines("models", "pull", name)) as answers:
             for answer in answers:
@@ -130,7 +130,7 @@ def _remove(name: str, force: bool, as_json: bool) -> int:
     return rpc.EXIT_OK
 
 
-class _Pace:
+class _FetchRate:
     """Bytes a second over the last ``_RATE_S``."""
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class _Pace:
         return words
 
 
-class _Quiet:
+class _FetchSilent:
     def show(self, told: dict[str, Any]) -> None:
         """The lines themselves are printed."""
 
@@ -161,12 +161,12 @@ class _Quiet:
         """Nothing to take back."""
 
 
-class _Bar(_Quiet):
+class _FetchBar(_FetchSilent):
     """One line of a terminal, drawn over and over."""
 
     def __init__(self) -> None:
         self._plain = "utf" not in (sys.stdout.encoding or "").lower()
-        self._pace = _Pace()
+        self._pace = _FetchRate()
         self._drawn = False
 
     def show(self, told: dict[str, Any]) -> None:
@@ -188,11 +188,11 @@ class _Bar(_Quiet):
             self._drawn = False
 
 
-class _Lines(_Quiet):
+class _FetchLines(_FetchSilent):
     """A line per interval."""
 
     def __init__(self) -> None:
-        self._pace = _Pace()
+        self._pace = _FetchRate()
         self._next = 0.0
 
     def show(self, told: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ _ONLY = {"linger": ("install",), "print": ("install",), "json": ("status",), "fo
 _ONLY["priority"] = ("logs",)
 
 
-def service_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument(
         "action", choices=("install", "uninstall", "status", "logs"), help="what to do with it; installing again renews"
@@ -49,8 +49,8 @@ def service_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--priority", metavar="LEVEL", help="logs: this and worse: warning, err, …")
 
 
-def service(args: argparse.Namespace) -> int:
-    from ingestctl.service.detect import installed, service as choose
+def run(args: argparse.Namespace) -> int:
+    from ingestctl.service import detect
 
     for name, actions in _ONLY.items():
         if getattr(args, name) and args.action not in actions:
@@ -74,9 +74,9 @@ def service(args: argparse.Namespace) -> int:
             object="a service while INGESTD_SOCKET is set",
             remedy=f"env -u INGESTD_SOCKET ingestctl service {args.action}",
         )  # fmt: skip
-    found = choose(system=args.system, user=args.account)
+    found = detect.service(system=args.system, user=args.account)
     if args.action in ("status", "logs") and not (args.user or args.system):
-        found = installed() or found  # whichever of the two it is
+        found = detect.installed() or found  # whichever of the two it is
     if args.action == "status":
         return _status(found, args)
     if args.action == "logs":
@@ -148,10 +148,11 @@ def _hand_over(found: Service) -> None:
         if not away.absent:
             raise
         return
-    from ingestctl.verbs.control import shutdown
+    from ingestctl import daemon_process
 
     print("a daemon that was started by hand runs: the service goes on with its jobs", file=sys.stderr)
-    shutdown(argparse.Namespace())
+    if pid := daemon_process.end():
+        print(f"the daemon (pid {pid}) has ended")
 
 
 def _when(found: Service) -> str:

@@ -31,7 +31,7 @@ _OUTCOMES = {
 }
 
 
-def start_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     number = argument_values.count
     parser.add_argument(
@@ -111,13 +111,13 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--follow", action="store_true", help="show progress until the job rests, exit with its result")
 
 
-def start(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if not args.sources:
         return _only_the_daemon(args)
     params: dict[str, Any] = {
         key: value for key, value in vars(args).items() if key not in ("sources", "nul", "sink", "follow", "color")
     }
-    params["actor"] = actor()
+    params["actor"] = rpc.actor()
     params["sinks"] = None if args.sink is None else [argument_values.sink(sink) for sink in args.sink]
     params |= _sources(args)
     # A request that cannot be sent should not leave a daemon behind.
@@ -133,14 +133,6 @@ def start(args: argparse.Namespace) -> int:
         return follow(job["uuid"], job)
     print("look on with: ingestctl status --watch", file=sys.stderr)
     return rpc.EXIT_OK
-
-
-def actor() -> str:
-    """Who asks, for the job's history."""
-    import os
-
-    name = os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid {os.getuid()}"
-    return name.encode("ascii", "replace").decode()
 
 
 def _sources(args: argparse.Namespace) -> dict[str, Any]:
@@ -188,11 +180,11 @@ def _only_the_daemon(args: argparse.Namespace) -> int:
             object=f"a job with --{given[0].replace('_', '-')}",
             remedy="ingestctl start FOLDER",
         )
-    from ingestctl.verbs.status import show_status
+    from ingestctl.render import print_status
 
     if not _have_daemon():
         print("the daemon is running already", file=sys.stderr)
-    show_status(rpc.call("status", {}), args)
+    print_status(rpc.call("status", {}), args.color)
     return rpc.EXIT_OK
 
 
