@@ -9,6 +9,7 @@ from ingestctl.rpc import usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 
@@ -46,18 +47,24 @@ def wire_path(path: str) -> str | dict[str, str]:
 
 
 def sink(text: str) -> str:
-    """``jsonl:FILE`` with its file made absolute; everything else as it is."""
-    kind, colon, place = text.partition(":")
-    if kind == "jsonl" and colon and place:
-        if "://" in place:
-            raise usage(
-                "it is a file, not a URL",
-                operation="use",
-                object="the sink jsonl",
-                remedy="--sink jsonl:photos.jsonl, or --sink qdrant:URL for a server",
-            )
-        return f"jsonl:{os.path.abspath(os.path.expanduser(place))}"
-    return text
+    """A sink as it was typed, but for ``jsonl:FILE`` and others that are files: those are made absolute.
+
+    Raises a usage ``CommandError`` for a URL where a file is meant. A kind that nobody knows is the daemon's to refuse.
+    """
+    from ingestctl import kinds
+
+    scheme, _, place = text.partition(":")
+    known = kinds.sink_of(text)
+    if known is None or known["place"] != "file" or not place:
+        return text
+    if "://" in place:
+        raise usage(
+            "it is a file, not a URL",
+            operation="use",
+            object=f"the sink {scheme}",
+            remedy=f"--sink {scheme}:photos.{scheme}, or --sink qdrant:URL for a server",
+        )
+    return f"{scheme}:{os.path.abspath(os.path.expanduser(place))}"
 
 
 def model(text: str) -> str:
@@ -70,33 +77,48 @@ def model(text: str) -> str:
     return text
 
 
-def temperature(text: str) -> float:
-    """A number from 0 to 2, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 2")
-    return value
+def number(low: float | None = None, high: float | None = None) -> Callable[[str], float]:
+    """A type for argparse: a finite number within bounds, both included; None is no bound."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not (float("-inf") < value < float("inf") and _within(value, low, high)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number{_span(low, high)}")
+        return value
+
+    return convert
 
 
-def seed(text: str) -> int:
-    """A whole number from 0, for argparse."""
-    if not (text.isdecimal() and int(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**31 - 1}")
-    return int(text)
+def whole(low: float | None = None, high: float | None = None) -> Callable[[str], int]:
+    """A type for argparse: a whole number within bounds, both included; ``1,000`` and ``1_000`` are a thousand."""
+
+    def convert(text: str) -> int:
+        try:
+            value: int | None = int(text.replace("_", "").replace(",", ""))
+        except ValueError:
+            value = None
+        if value is None or not _within(value, low, high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{_span(low, high)}")
+        return value
+
+    return convert
 
 
-def count(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    try:
-        value = int(text.replace("_", "").replace(",", ""))
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return value
+def _within(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or low <= value) and (high is None or value <= high)
+
+
+def _span(low: float | None, high: float | None) -> str:
+    """Bounds as the end of a sentence: `` from 0 to 2``, `` of at least 1``, nothing without any."""
+    if low is None:
+        return "" if high is None else f" of at most {high}"
+    return f" of at least {low}" if high is None else f" from {low} to {high}"
+
+
+count = whole(1)
 
 
 def cooldown(text: str) -> str:

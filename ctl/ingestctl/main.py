@@ -118,6 +118,8 @@ def _call(verb: str, rest: list[str], color: str) -> int:
 
     module = import_module(f"ingestctl.verbs.{verb}")
     parser = parser_of(verb)
+    if hasattr(module, "catalogue_arguments"):
+        module.catalogue_arguments(parser)
     parser.set_defaults(color=color)
     # Several words with options between them (``search a cat --n 3 asleep``) need argparse's slower way.
     args = _intermixed(parser, rest) if verb in ("start", "search", "retry") else parser.parse_args(rest)
@@ -138,7 +140,10 @@ def _intermixed(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Na
 
 
 def parser_of(verb: str) -> argparse.ArgumentParser:
-    """The verb's whole parser: what it reads, its help, its completion and its part of the manual are one."""
+    """The verb's parser: what it reads, its help, its completion and its part of the manual are one.
+
+    Not in it is what a verb's ``catalogue_arguments(parser)`` adds when it runs, for that differs by installation.
+    """
     import argparse
     from importlib import import_module
 

@@ -17,7 +17,7 @@ from ingestctl.completion import command_line, known_values
 from ingestctl.main import VERBS, parser_of
 
 from ctl import hatch_build
-from ingestd import config, errors
+from ingestd import errors
 from ingestd.policy import states
 from ingestd.protocol import control as c
 from ingestd.worker.models.hub import names
@@ -201,7 +201,6 @@ def test_the_words_are_the_daemons() -> None:
         known[names.KINDS[name]][name] = tuple(sizes)
     assert known == known_values.MODELS
     assert set(known_values.FAILURES) == set(get_args(errors.FailureKind))
-    assert known_values.SINKS == config.SINK_KINDS
     assert {*known_values.ACTIVE, *known_values.OVER} == set(get_args(states.JobStatus))
     for verb in ("pause", "resume", "stop"):
         assert set(known_values.STATUSES[verb]) == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple
 
+from ingestctl import kinds
 from ingestctl.completion import known_values
 from ingestctl.main import VERBS, parser_of
 
@@ -52,6 +53,8 @@ class Verb(NamedTuple):
 NOTHING: frozenset[str] = frozenset(("TEXT", "N", "T", "S", "DATE", "GLOB", "NAME"))
 """Labels for which nobody but the person knows the word."""
 
+_SCHEMES = tuple(scheme for sink in kinds.SINKS for scheme in sink["schemes"])
+
 KNOWN: dict[str, Value] = {
     "JOB": Value("JOB", what=frozenset(("job",))),
     "SOURCE": Value("SOURCE", what=frozenset(("file",))),
@@ -60,7 +63,7 @@ KNOWN: dict[str, Value] = {
     "IMAGE": Value("IMAGE", what=frozenset(("file",))),
     "FOLDER": Value("FOLDER", what=frozenset(("folder",))),
     "USER": Value("USER", what=frozenset(("user",))),
-    "SINK": Value("SINK", known_values.SINKS, frozenset(("sink",))),
+    "SINK": Value("SINK", _SCHEMES, frozenset(("sink",))),
     "DEVICE": Value("DEVICE", known_values.DEVICES),
     "KIND": Value("KIND", known_values.FAILURES),
     "LEVEL": Value("LEVEL", known_values.LEVELS),

@@ -27,9 +27,6 @@ FAILURES = (
 )
 """Kinds of failures: ``ingestd.errors.FailureKind``."""
 
-SINKS = ("qdrant", "jsonl")
-"""Kinds of sinks: ``ingestd.config.SINK_KINDS``."""
-
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What ``--device`` takes, a card's number apart."""
 
