@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from ingestctl.completion.command_line import Option, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Value, Verb, file_schemes, verbs
 from ingestctl.completion.script_template import fill
 
 
@@ -20,6 +20,7 @@ def script() -> str:
         VERBS="\n".join(_verb(verb) for verb in every),
         VALUES="\n".join(values),
         NAMES=names,
+        FILES=" ".join(file_schemes()),
     )
 
 

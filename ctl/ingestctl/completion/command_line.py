@@ -1,4 +1,4 @@
-"""The argument line as data: every verb with its options and its places, read from its parser."""
+"""The command line as data: every verb with its options and positional arguments, read from its parser."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import NamedTuple
 from ingestctl import kinds
 from ingestctl.completion import known_values
 from ingestctl.main import VERBS, parser_of
+from ingestctl.verbs import start
 
 
 class Value(NamedTuple):
-    """What is written behind an option or at a place.
+    """What is written behind an option, or as a positional argument.
 
     ``words`` are offered as they are. ``what`` is what else may stand there, and who knows it: ``job`` (the daemon),
-    ``file``, ``folder`` and ``user`` (the shell), ``model`` (a folder as well), ``sink`` (a file behind ``jsonl:``).
+    ``file``, ``folder`` and ``user`` (the shell), ``model`` (a folder as well), ``sink`` (a file behind its scheme).
     """
 
     label: str
@@ -55,6 +56,12 @@ NOTHING: frozenset[str] = frozenset(("TEXT", "N", "T", "S", "DATE", "GLOB", "NAM
 
 _SCHEMES = tuple(scheme for sink in kinds.SINKS for scheme in sink["schemes"])
 
+
+def file_schemes() -> list[str]:
+    """Schemes of the shipped sinks behind whose colon a file stands."""
+    return [scheme for sink in kinds.SINKS if sink["place"] == "file" for scheme in sink["schemes"]]
+
+
 KNOWN: dict[str, Value] = {
     "JOB": Value("JOB", what=frozenset(("job",))),
     "SOURCE": Value("SOURCE", what=frozenset(("file",))),
@@ -86,6 +93,21 @@ def verbs() -> list[Verb]:
     return [_verb(name, help) for name, help in VERBS.items()]
 
 
+def added_options() -> list[Option]:
+    """The options that other packages add to ``start`` in this installation, now."""
+    parser = parser_of("start")
+    known = len(parser._actions)
+    start.catalogue_arguments(parser)
+    models = {step["flag"]: step["choices"] for step in parser.get_default("added") if step["takes"] == "model"}
+    options = [_option("start", parser, action, ()) for action in parser._actions[known:]]
+    return [
+        option._replace(value=Value(option.value.label, tuple(models[flag]), frozenset(("model",))))
+        if (flag := option.flags[0]) in models and option.value
+        else option
+        for option in options
+    ]
+
+
 def unexplained() -> list[str]:
     """``verb LABEL`` of each argument that is neither in ``KNOWN`` nor ``HERE`` nor ``NOTHING``: a test wants none."""
     labels = [(verb.name, option.value) for verb in verbs() for option in verb.options if option.value]
@@ -108,15 +130,22 @@ def _verb(name: str, help: str) -> Verb:
     for action in parser._actions:
         if action.help == argparse.SUPPRESS:
             continue
-        told = parser._get_formatter()._expand_help(action) if action.help else ""
-        value = None if action.nargs == 0 else _value(name, action)
         if action.option_strings:
-            repeats = isinstance(action, argparse._AppendAction)
-            options.append(Option(tuple(action.option_strings), told, value, repeats, rivals.get(action, ())))
+            options.append(_option(name, parser, action, rivals.get(action, ())))
         else:
-            assert value is not None
-            positionals.append(Positional(value, told, action.nargs not in ("?", "*"), action.nargs in ("*", "+")))
+            needed, many = action.nargs not in ("?", "*"), action.nargs in ("*", "+")
+            positionals.append(Positional(_value(name, action), _help(parser, action), needed, many))
     return Verb(name, help, tuple(options), tuple(positionals))
+
+
+def _option(verb: str, parser: argparse.ArgumentParser, action: argparse.Action, rivals: tuple[str, ...]) -> Option:
+    value = None if action.nargs == 0 else _value(verb, action)
+    repeats = isinstance(action, argparse._AppendAction)
+    return Option(tuple(action.option_strings), _help(parser, action), value, repeats, rivals)
+
+
+def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    return parser._get_formatter()._expand_help(action) if action.help else ""
 
 
 def _value(verb: str, action: argparse.Action) -> Value:

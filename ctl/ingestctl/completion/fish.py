@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingestctl.completion.command_line import Option, Positional, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Positional, Value, Verb, file_schemes, verbs
 from ingestctl.completion.script_template import fill
 
 _HEAD = "complete -c ingestctl"
@@ -16,6 +16,7 @@ def script() -> str:
         VALUED="\n".join(_valued(verb) for verb in every),
         VERBS="\n".join(f"""{_HEAD} -n "__ingestctl_at ''" -a {v.name} -d {_quote(v.help)}""" for v in every),
         NAMES=" ".join(verb.name for verb in every),
+        FILES=" ".join(file_schemes()),
         LINES="\n".join(line for verb in every for line in _lines(verb)),
     )
 

@@ -14,7 +14,38 @@ _ingestctl_verb() {
 _ingestctl_value() {
     case "$1 $2" in
 @VALUES@
+    'start '*) _ingestctl_added_value "$2" ;;
     esac
+}
+
+# Ask the client, which finds jobs, and what other packages add, when TAB is pressed.
+_ingestctl_ask() {
+    local program
+    program=$(type -P -- "${words[0]/#\~\//$HOME/}") || program=ingestctl
+    "$program" completion "$@" 2>/dev/null </dev/null
+}
+
+# The flags of start that other packages add: each with what follows it, and the words that are offered there.
+_ingestctl_added() {
+    local flag what help names
+    while IFS=$'\t' read -r flag what help names; do
+        added+=("$flag $what $names") options+=("$flag $flag")
+        [[ $what == switch ]] || valued+=" $flag"
+    done < <(_ingestctl_ask flags)
+}
+
+_ingestctl_added_value() {
+    local entry flag what names
+    for entry in "${added[@]}"; do
+        read -r flag what names <<<"$entry"
+        [[ $flag == "$1" ]] || continue
+        case $what in
+        file) _ingestctl_files ;;
+        folder) _ingestctl_folders ;;
+        model) _ingestctl_models $names ;;
+        word) _ingestctl_offer $names ;;
+        esac
+    done
 }
 
 # The words up to the cursor. bash cuts them at = and : too, which stand inside of options and model names here.
@@ -96,11 +127,10 @@ _ingestctl_users() {
 
 # The running daemon's jobs; none when there is no daemon.
 _ingestctl_jobs() {
-    local program name status names=()
-    program=$(type -P -- "${words[0]/#\~\//$HOME/}") || program=ingestctl
+    local name status names=()
     while IFS=$'\t' read -r name status; do
         names+=("$name")
-    done < <("$program" completion jobs "$verb" 2>/dev/null </dev/null)
+    done < <(_ingestctl_ask jobs "$verb")
     _ingestctl_offer "${names[@]}"
 }
 
@@ -118,15 +148,23 @@ _ingestctl_models() {
     esac
 }
 
+# Schemes of sinks, those that other packages add as well; a file, behind the scheme of one that is a file.
 _ingestctl_sinks() {
-    case $typed in
-    jsonl:*) head+=jsonl: typed=${typed#jsonl:} && _ingestctl_files ;;
-    *) _ingestctl_offer "$@" ;;
-    esac
+    local scheme what files=' @FILES@ ' schemes=("$@")
+    while IFS=$'\t' read -r scheme what; do
+        schemes+=("$scheme")
+        [[ $what != file ]] || files+="$scheme "
+    done < <(_ingestctl_ask sinks)
+    scheme=${typed%%:*}
+    if [[ $typed == *:* && $files == *" $scheme "* ]]; then
+        head+=$scheme: typed=${typed#*:} && _ingestctl_files
+    else
+        _ingestctl_offer "${schemes[@]}"
+    fi
 }
 
 _ingestctl() {
-    local words verb='' option='' closed='' used=' ' place=1 options=('--help --help' '--version --version' '--color --color')
+    local words verb='' option='' closed='' used=' ' place=1 added=() options=('--help --help' '--version --version' '--color --color')
     local valued='--color' last=0 word rival typed head='' cut='' tilde=''
     COMPREPLY=()
     _ingestctl_words
@@ -141,6 +179,7 @@ _ingestctl() {
         elif [[ -z $verb ]]; then
             verb=$word used=' '
             _ingestctl_verb "$verb"
+            [[ $verb != start || "${words[*]}" != *' -'* ]] || _ingestctl_added
         else
             place=$((place + 1))
         fi

@@ -26,6 +26,10 @@ function __ingestctl_words
             if test -z "$verb"
                 set verb $word
                 set valued (__ingestctl_valued $verb)
+                if test "$verb" = start
+                    __ingestctl_added
+                    set valued $valued $__ingestctl_added_valued
+                end
             end
             echo -- $word
         end
@@ -37,6 +41,8 @@ function __ingestctl_at
     set -l words (__ingestctl_words)
     test "$words[1]" = "$argv[1]"; or return 1
     set -q argv[2]; or return 0
+    # What follows a flag is at no place. fish knows that by itself of flags that it knows.
+    __ingestctl_added_flag >/dev/null; and return 1
     if set -q argv[3]
         test (count $words) -ge $argv[2]
     else
@@ -54,11 +60,75 @@ function __ingestctl_free
     return 0
 end
 
-# The running daemon's jobs with their status; none when there is no daemon.
-function __ingestctl_jobs
+# Ask the client, which finds jobs, and what other packages add, when TAB is pressed.
+function __ingestctl_ask
     set -l program (commandline -opc)[1]
     set program (string replace -r '^~/' "$HOME/" -- $program)
-    $program completion jobs $argv[1] 2>/dev/null </dev/null
+    $program completion $argv 2>/dev/null </dev/null
+end
+
+# The running daemon's jobs with their status; none when there is no daemon.
+function __ingestctl_jobs
+    __ingestctl_ask jobs $argv[1]
+end
+
+# Have the flags of start that other packages add in __ingestctl_added_lines (flag, what follows it, help, words) and
+# those that a word follows in __ingestctl_added_valued. The client is asked once for a line, and only if it has a flag.
+function __ingestctl_added
+    set -l line (commandline -cp)
+    test "$__ingestctl_added_for" = "$line"; and return
+    set -g __ingestctl_added_for "$line"
+    set -g __ingestctl_added_lines
+    set -g __ingestctl_added_valued
+    string match -q '* -*' -- "$line"; or return
+    set -g __ingestctl_added_lines (__ingestctl_ask flags)
+    for line in $__ingestctl_added_lines
+        set -l fields (string split \t -- $line)
+        test "$fields[2]" = switch; or set -g __ingestctl_added_valued $__ingestctl_added_valued $fields[1]
+    end
+end
+
+# The line of the added flag whose value stands at the cursor; false where none does.
+function __ingestctl_added_flag
+    set -l flag (commandline -ct | string match -r '^--[^=]+(?==)')
+    set -q flag[1]; or set flag (commandline -opc)[-1]
+    contains -- "$flag" $__ingestctl_added_valued; or return 1
+    for line in $__ingestctl_added_lines
+        if string match -q -- "$flag"\t'*' $line
+            echo -- $line
+            return 0
+        end
+    end
+    return 1
+end
+
+# The added flags that are not on the line, with their help.
+function __ingestctl_added_flags
+    string match -q -- '-*' (commandline -ct); or return
+    set -l before (commandline -opc | string replace -r '^(--[^=]+)=.*' '$1')
+    contains -- -- $before; and return
+    for line in $__ingestctl_added_lines
+        set -l fields (string split \t -- $line)
+        contains -- $fields[1] $before; or printf '%s\t%s\n' $fields[1] $fields[3]
+    end
+end
+
+# What may stand behind the added flag at the cursor, with the flag where that is written with an =.
+function __ingestctl_added_value
+    set -l fields (string split \t -- (__ingestctl_added_flag))
+    set -l typed (commandline -ct)
+    set -l head (string match -r '^--[^=]+=' -- $typed)
+    set typed (string replace -r '^--[^=]+=' '' -- $typed)
+    switch $fields[2]
+        case file
+            __fish_complete_path $typed '' | string replace -r '^' "$head"
+        case folder
+            __fish_complete_directories $typed '' | string replace -r '^' "$head"
+        case model
+            __ingestctl_models (string split ' ' -- $fields[4]) | string replace -r '^' "$head"
+        case word
+            set -q fields[4]; and test -n "$fields[4]"; and printf '%s\t\n' "$head"(string split ' ' -- $fields[4])
+    end
 end
 
 # Short names; or a folder, which has a slash.
@@ -71,12 +141,21 @@ function __ingestctl_models
     end
 end
 
+# Schemes of sinks, those that other packages add as well; a file, behind the scheme of one that is a file.
 function __ingestctl_sinks
     set -l typed (commandline -ct | string replace -r '^--[^=]*=' '')
-    if string match -q 'jsonl:*' -- $typed
-        __fish_complete_path (string replace 'jsonl:' '' -- $typed) | string replace -r '^' 'jsonl:'
+    set -l schemes $argv
+    set -l files @FILES@
+    for line in (__ingestctl_ask sinks)
+        set -l fields (string split \t -- $line)
+        set schemes $schemes $fields[1]
+        test "$fields[2]" = file; and set files $files $fields[1]
+    end
+    set -l scheme (string match -r '^[^:]+(?=:)' -- $typed)
+    if set -q scheme[1]; and contains -- $scheme $files
+        __fish_complete_path (string replace "$scheme:" '' -- $typed) | string replace -r '^' "$scheme:"
     else
-        printf '%s\t\n' $argv
+        printf '%s\t\n' $schemes
     end
 end
 
@@ -86,5 +165,7 @@ complete -c ingestctl -n "__ingestctl_at ''" -s V -l version -d 'show the versio
 complete -c ingestctl -n "__ingestctl_at ''" -l color -x -a 'auto always never' -d 'colour'
 @VERBS@
 complete -c ingestctl -n "__ingestctl_at ''" -a help -d 'the help of a verb'
+complete -c ingestctl -n '__ingestctl_at start' -a '(__ingestctl_added_flags)'
+complete -c ingestctl -n '__ingestctl_at start; and __ingestctl_added_flag >/dev/null' -a '(__ingestctl_added_value)'
 complete -c ingestctl -n '__ingestctl_at help 1' -a '@NAMES@'
 @LINES@

@@ -37,17 +37,31 @@ _ingestctl_models() {
     fi
 }
 
+# Schemes of sinks, those that other packages add as well; a file, behind the scheme of one that is a file.
 _ingestctl_sinks() {
-    local expl
-    if compset -P 'jsonl:'; then
-        _files
-    else
-        _wanted sinks expl 'sink' compadd - "$@"
-    fi
+    local expl scheme what
+    local -a schemes=("$@") files=(@FILES@)
+    _call_program sinks $program completion sinks 2>/dev/null </dev/null | while IFS=$'\t' read -r scheme what; do
+        schemes+=("$scheme")
+        [[ $what != file ]] || files+=("$scheme")
+    done
+    for scheme in $files; do
+        if compset -P "$scheme:"; then
+            _files
+            return
+        fi
+    done
+    _wanted sinks expl 'sink' compadd - $schemes
+}
+
+# The flags of start that other packages add, as specs of _arguments.
+_ingestctl_added() {
+    added=("${(@f)$(_call_program flags $program completion flags zsh 2>/dev/null </dev/null)}")
 }
 
 _ingestctl() {
     local curcontext=$curcontext state line program=$words[1]
+    local -a added
     typeset -A opt_args
     _arguments -C \
         '(- : *)'{-h,--help}'[show the verbs]' \
