@@ -299,10 +299,10 @@ def stand_in(home: Home, fault: str = "") -> dict[str, str]:
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     # The real package must be what the fake daemon's own imports find.
-    head = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); sys.modules.pop('ingestd', None)\n"
+    head = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r}); sys.modules.pop('ingestd', None)\n"
     (package / "__main__.py").write_text(head + FAKE_DAEMON.format(home=home.folder, fault=fault))
     path = os.pathsep.join([str(package.parent), home.env()["PYTHONPATH"]])
-    return {"PYTHONPATH": path, "CTLKIT": str(Path(__file__).parent)}
+    return {"PYTHONPATH": path, "CTLKIT": str(Path(__file__).parents[1])}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the daemon's descriptors through /proc")

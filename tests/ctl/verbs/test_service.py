@@ -18,19 +18,13 @@ from ingestctl.service.launchd import Launchd
 from ingestctl.service.systemd import Systemd
 from ingestctl.verbs import service as verb
 
-from tests.ctl.ctlkit import FakeDaemon, Home, home as _home
+from tests.ctl.ctlkit import FakeDaemon, Home
 
 UNIT = "systemd/user/ingestd.service"
 no_systemd = pytest.mark.skipif(
     os.path.isdir("/run/systemd/system") or sys.platform != "linux",
     reason="systemd runs here: what is said where it does not was not tested",
 )
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with _home() as made:
-        yield made
 
 
 # ------------------------------------------------------------------------------------------------ by the real client

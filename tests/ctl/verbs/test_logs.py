@@ -1,4 +1,4 @@
-"""``ingestctl logs`` where the journal has the log, and readable on a terminal."""
+"""``logs``: from the file, from the journal, and readable on a terminal."""
 
 from __future__ import annotations
 
@@ -15,6 +15,49 @@ import pytest
 
 from ingestd.protocol import control as c
 from tests.ctl.ctlkit import COMMAND, Home, daemon_status, job
+
+
+def log_of(home: Home, lines: int) -> Path:
+    log = home.folder / "log" / "ingestd.log"
+    log.parent.mkdir()
+    log.write_text("".join(f"line {i} {'x' * 50}\n" for i in range(lines)))
+    return log
+
+
+@pytest.mark.parametrize("lines", [0, 1, 3, 5000])
+def test_logs_show_the_end(home: Home, lines: int) -> None:
+    """The last lines of the file itself, without a daemon, whatever its length."""
+    log = log_of(home, lines)
+    ran = home.run("logs", "-n", "3")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == log.read_text().splitlines()[-3:]
+    assert home.run("logs", "-n", "9999").out == log.read_text()
+
+
+def test_logs_follow_through_a_rotation(home: Home) -> None:
+    """``-f`` gives every line, once, also those of a log that takes the place of this one; Ctrl-C ends it."""
+    log = log_of(home, 2)
+    client = home.popen("logs", "-f")
+    assert client.stdout is not None
+    assert client.stdout.readline().startswith(b"line 0")
+    assert client.stdout.readline().startswith(b"line 1")
+    with log.open("a") as file:
+        file.write("more\n")
+    assert client.stdout.readline() == b"more\n"
+    log.rename(log.with_suffix(".1"))
+    log.write_text("new\n")
+    assert client.stdout.readline() == b"new\n"
+    client.send_signal(signal.SIGINT)
+    rest, err = client.communicate(timeout=20)
+    assert (client.returncode, rest) == (130, b""), err
+
+
+def test_logs_without_a_log(home: Home) -> None:
+    """No log is an error with its place."""
+    ran = home.run("logs")
+    assert ran.code == 1
+    assert f"cannot read {home.folder}/log/ingestd.log: there is no log yet" in ran.err
+
 
 LINE = {
     "time": "2026-11-22T09:35:27.879Z", "level": "warning", "event": "item failed", "job": "photos", "item": 4,
