@@ -1,4 +1,4 @@
-"""What was typed, as the protocol wants it: absolute paths, dates with a zone, numbers in range."""
+"""Values of arguments, from what was typed to what is sent: absolute paths, dates with a zone, numbers in range."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def absolute(path: str) -> bytes:
     return os.path.abspath(os.fsencode(path))
 
 
-def below(folder: str) -> str:
-    """``--path``: as it is, or below the home folder, since no shell expands the ``~`` of ``--path=~/Pictures``."""
+def expand_home(folder: str) -> str:
+    """``~/Pictures`` as a path below the home folder: no shell expands the ``~`` of ``--path=~/Pictures``."""
     return os.path.expanduser(folder) if folder.startswith("~/") or folder == "~" else folder
 
 
 def name(text: str) -> str:
-    """A job's name, for argparse: something, on one line."""
+    """A type for argparse: a job's name, which is not empty and on one line."""
     if not text.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name: give it letters, on one line, in UTF-8")
     return text
@@ -70,7 +70,7 @@ def sink(text: str) -> str:
 def model(text: str) -> str:
     """A model's folder, written ``./folder`` or ``~/folder``, made absolute: the daemon runs elsewhere.
 
-    A folder is also what looks like a hub id, ``org/name``, and lies here.
+    Text of the form of a hub id, ``org/name``, is a folder where such a folder is here.
     """
     if text.startswith(("./", "../", "~/")) or ("/" in text and ":" not in text and os.path.isdir(text)):
         return os.path.abspath(os.path.expanduser(text))
@@ -122,7 +122,7 @@ count = whole(1)
 
 
 def cooldown(text: str) -> str:
-    """``auto`` or seconds, for argparse."""
+    """A type for argparse: ``auto`` or seconds."""
     try:
         good = text == "auto" or 0 <= float(text) < float("inf")
     except ValueError:
@@ -133,12 +133,12 @@ def cooldown(text: str) -> str:
 
 
 def since(text: str | None) -> str | None:
-    """The first moment of a year, month or day, or a moment; in RFC 3339, UTC."""
+    """``--since`` in RFC 3339, UTC: the first moment of a year, month or day, or the moment itself."""
     return None if text is None else _rfc3339(_moment(text, "--since")[0])
 
 
 def until(text: str | None) -> str | None:
-    """The last moment of a year, month or day (it is meant to be included), or a moment; in RFC 3339, UTC."""
+    """``--until`` in RFC 3339, UTC: the last moment of a year, month or day, or the moment itself."""
     return None if text is None else _rfc3339(_moment(text, "--until")[1])
 
 

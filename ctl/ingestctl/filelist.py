@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 
 
 def keep_list(source: BinaryIO, *, nul: bool) -> tuple[str, str, int]:
-    """Copy the list, every path made absolute by its letters, into ``<state>/spool``.
+    """Copy the list, every path made absolute from its text alone, into ``<state>/spool``.
 
     Paths end with a newline, or with NUL when ``nul``. Returns the file (``list-<sha256, 16 digits>.list`` or
     ``.nul``), the SHA-256 of its bytes in hex and how many paths it holds. The file is whole and on the disk before

@@ -33,7 +33,7 @@ def exit_code(job: dict[str, Any]) -> int:
 def follow(uuid: str, first: dict[str, Any]) -> int:
     """Show the job's progress until it rests; its exit code. ``first`` is its status at the start.
 
-    Ctrl-C and a reader that goes away only end the showing.
+    Ctrl-C and a closed pipe end the display alone.
     """
     view: _JobBar | _JobLines = _JobBar() if sys.stdout.isatty() else _JobLines()
     name = clean(first["name"])
@@ -53,7 +53,7 @@ def follow(uuid: str, first: dict[str, Any]) -> int:
 
 
 def tell_unread(job: dict[str, Any]) -> None:
-    """What the scan could not look into is no failed item, and must not go unsaid where a job ends well."""
+    """Say how many folders the scan could not read: they are no failed items, and the job completed."""
     unread = len(job["scan"]["errors"])
     if unread and job["status"] == "completed":
         what = many(unread, "place in its sources", "places in its sources")
@@ -61,12 +61,12 @@ def tell_unread(job: dict[str, Any]) -> None:
 
 
 def detached(name: str) -> None:
-    """Say that only the looking has ended."""
+    """Say that the job goes on, and only the display has ended."""
     print(f"the job {name} goes on; see it with: ingestctl status {name}", file=sys.stderr)
 
 
 def with_patience(ask: Any, view: Any) -> Any:
-    """``ask(connection)`` on a new connection, again and again while the daemon is away, for ``AWAY_S`` at most."""
+    """``ask(connection)`` on a new connection, repeated while the daemon is away, for ``AWAY_S`` at most."""
     since: float | None = None
     while True:
         try:
@@ -102,7 +102,7 @@ def _until_rest(uuid: str, job: dict[str, Any], view: _JobBar | _JobLines) -> di
 
 
 class _JobBar:
-    """One line of a terminal, drawn over and over."""
+    """One line of a terminal, redrawn in place."""
 
     def __init__(self) -> None:
         self._plain = "utf" not in (sys.stdout.encoding or "").lower()

@@ -1,4 +1,4 @@
-"""``status --watch``: the status, drawn anew each second by rich, through restarts of the daemon."""
+"""``status --watch``: the status, redrawn each second by rich, also while the daemon restarts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def watch(job: str | None, color: str) -> int:
                     reply = connection.call("status", {"job": job}, timeout=ANSWER_S)
                     away_since = 0.0
                 except rpc.CommandError as failure:
-                    # An answer in words (no such job) ends it; silence and absence do not.
+                    # An error of the daemon's (no such job) ends it; silence and absence do not.
                     if not isinstance(failure, rpc.Away) and failure.exit != rpc.EXIT_TEMPORARY:
                         raise
                     away_since = away_since or begun

@@ -1,4 +1,4 @@
-"""Where the daemon's socket, state and log lie: the rule of ``ingestd.paths``, repeated without ``pathlib``.
+"""Where the daemon's socket, state and log are: the rule of ``ingestd.paths``, repeated without ``pathlib``.
 
 A test holds the two equal under every kind of environment. The rule is no configuration key: client and daemon find
 each other by the environment alone.
@@ -20,7 +20,7 @@ def state() -> str:
 
 
 def chosen() -> str | None:
-    """The socket of somebody else's daemon, as ``INGESTD_SOCKET`` names it: whoever may only look has no other rule."""
+    """The socket that ``INGESTD_SOCKET`` names, which may be another user's daemon; None where it is not set."""
     path = os.environ.get("INGESTD_SOCKET")
     return os.path.abspath(os.path.expanduser(path)) if path else None
 
@@ -32,7 +32,7 @@ def is_anothers() -> bool:
 
 
 def is_named() -> bool:
-    """Whether a person said which daemon is meant: it may be another user's then."""
+    """Whether the environment says which daemon is meant: it may be another user's then."""
     return bool(os.environ.get("INGESTD_SOCKET") or os.environ.get("INGESTD_HOME"))
 
 
@@ -123,7 +123,7 @@ def _user() -> str:
 
 
 def _tidy(path: str) -> str:
-    """``path`` as ``pathlib`` spells it: the hash of a long socket path is over these very bytes."""
+    """``path`` as ``pathlib`` writes it: the hash of a long socket path is over these very bytes."""
     # POSIX leaves exactly two leading slashes to the system, so pathlib keeps them.
     lead = "//" if path.startswith("//") and not path.startswith("///") else "/" if path.startswith("/") else ""
     return lead + "/".join([part for part in path.split("/") if part and part != "."])

@@ -1,4 +1,4 @@
-"""The argument line in, an exit code out; errors become words here and nowhere else."""
+"""The console script: reads the argument line, runs a verb, prints errors, returns the exit code."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _call(verb: str, rest: list[str], color: str) -> int:
 
 
 def _intermixed(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Namespace:
-    """``parse_intermixed_args``, which loses what follows ``--``: those words pass under a NUL, which no word holds."""
+    """``parse_intermixed_args``, which loses what follows ``--``: a NUL, which no word holds, marks those words."""
     if "--" in rest:
         at = rest.index("--")
         rest = rest[:at] + ["\0" + word for word in rest[at + 1 :]]
@@ -140,9 +140,9 @@ def _intermixed(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Na
 
 
 def parser_of(verb: str) -> argparse.ArgumentParser:
-    """The verb's parser: what it reads, its help, its completion and its part of the manual are one.
+    """The verb's parser, from which its help, its completion and its part of the manual are made.
 
-    Not in it is what a verb's ``catalogue_arguments(parser)`` adds when it runs, for that differs by installation.
+    What a verb's ``catalogue_arguments(parser)`` adds when it runs is not in it, because that differs by installation.
     """
     import argparse
     from importlib import import_module

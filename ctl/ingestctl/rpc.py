@@ -187,7 +187,7 @@ def call(verb: str, params: dict[str, Any], *, timeout: float | None = QUICK_S, 
 
 
 def actor() -> str:
-    """Who asks, for the job's history."""
+    """The name of this user, for the job's history."""
     name = os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid {os.getuid()}"
     return name.encode("ascii", "replace").decode()
 
@@ -222,7 +222,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def failure(verb: str, error: dict[str, Any]) -> CommandError:
-    """A JSON-RPC error as what is printed."""
+    """A JSON-RPC error as the error that is printed."""
     data = error.get("data") or {}
     code = error.get("code")
     remedy = str(data.get("remedy", "see the daemon's log with: ingestctl logs"))

@@ -1,4 +1,4 @@
-"""Words and figures for a person: numbers, durations, sizes, colours, and nothing that can steer a terminal."""
+"""Text for a terminal: numbers, durations, sizes, colours; control characters become escapes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def width(text: str) -> int:
 
 
 def cut(text: str, cells: int) -> str:
-    """``text`` shortened in its middle to ``cells``: of a path, both ends tell most."""
+    """``text`` shortened in its middle to ``cells``: the ends of a path say most."""
     if width(text) <= cells:
         return text
     head, tail = text, ""
@@ -81,7 +81,7 @@ def cut(text: str, cells: int) -> str:
 
 
 def bar(fraction: float, cells: int, plain: bool = False) -> str:
-    """A bar of ``cells`` cells; full only at 1."""
+    """A bar of ``cells`` cells; it is full only at 1."""
     full = min(cells, int(max(0.0, fraction) * cells))
     return ("#" * full + "-" * (cells - full)) if plain else ("█" * full + "░" * (cells - full))
 
@@ -122,7 +122,7 @@ def ago(seconds: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """A range in words, as coarse as a forecast deserves: ``3 h to 4 h``, ``about 20 min``."""
+    """A range of durations, rounded as a forecast should be: ``3 h to 4 h``, ``about 20 min``."""
     first, last = _coarse(low, up=False), _coarse(high, up=True)
     return f"about {last}" if first == last else f"{first} to {last}"
 

@@ -115,10 +115,10 @@ def test_begun_in_a_session(machine: Machine) -> None:
         assert locations.socket().startswith(str(machine.session))
         machine.log_out()
         daemon.wait_for(daemon.is_found, 30)
-        door = f"tmp/{machine.shared.name}/ingestd/ingestd.sock"
+        listening = f"tmp/{machine.shared.name}/ingestd/ingestd.sock"
         machine.log_in()
         assert daemon.is_found()
-        assert sorted(machine.sockets()) == [door, f"{door}.lock"]
+        assert sorted(machine.sockets()) == [listening, f"{listening}.lock"]
     assert machine.sockets() == []
     assert "Traceback" not in daemon.stderr()
 

@@ -33,7 +33,7 @@ def _verb(verb: Verb) -> str:
 
 
 def _entry(option: Option) -> str:
-    """The flag that is offered, the long one, and those beside which it is not."""
+    """The flag that is offered, the long one, then the flags beside which it is not offered."""
     return f"{option.flags[-1]} {' '.join((*(() if option.repeats else option.flags), *option.excludes))}"
 
 
@@ -48,7 +48,7 @@ def _values(verb: Verb) -> list[str]:
 
 
 def _offer(value: Value) -> str:
-    """The call that offers what may stand there; nothing, where nobody can know it."""
+    """The call that offers the values; empty, where only the person knows them."""
     names = "".join(f" {quote(word)}" for word in value.words)
     match sorted(value.what):
         case ["job"]:

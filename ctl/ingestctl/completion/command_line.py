@@ -24,7 +24,7 @@ class Value(NamedTuple):
 
 
 class Option(NamedTuple):
-    """``value`` is None for a switch; ``excludes`` has the flags that cannot stand beside it."""
+    """``value`` is None for a switch; ``excludes`` has the flags that cannot be used together with it."""
 
     flags: tuple[str, ...]
     help: str
@@ -58,7 +58,7 @@ _SCHEMES = tuple(scheme for sink in kinds.SINKS for scheme in sink["schemes"])
 
 
 def file_schemes() -> list[str]:
-    """Schemes of the shipped sinks behind whose colon a file stands."""
+    """Schemes of the shipped sinks that a file follows, as in ``jsonl:FILE``."""
     return [scheme for sink in kinds.SINKS if sink["place"] == "file" for scheme in sink["schemes"]]
 
 
@@ -75,7 +75,7 @@ KNOWN: dict[str, Value] = {
     "KIND": Value("KIND", known_values.FAILURES),
     "LEVEL": Value("LEVEL", known_values.LEVELS),
 }
-"""What a label (an argument's ``metavar``, else its name in capitals) stands for, in whatever verb it is."""
+"""What a label (an argument's ``metavar``, else its name in capitals) means, in every verb."""
 
 HERE: dict[tuple[str, str], Value] = {
     **{

@@ -1,4 +1,4 @@
-"""The script for fish: a line per option and place, each true at its verb alone."""
+"""The script for fish: a line per option and positional argument, each with its verb as the condition."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _value(verb: Verb, value: Value) -> str:
 
 
 def _offered(verb: Verb, value: Value) -> str:
-    """What ``-a`` takes: words, or a call that prints them; nothing, where nobody can know."""
+    """What ``-a`` takes: words, or a call that prints them; empty, where only the person knows them."""
     names = " ".join(value.words)
     # An empty description of their own: else each would bear the option's.
     described = " ".join(f"{word}\\t" for word in value.words)

@@ -1,4 +1,4 @@
-"""The jobs that a verb could mean, asked at TAB time: quick, and silent whatever is wrong."""
+"""The jobs that a verb could mean, asked when TAB is pressed: quick, and silent whatever is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE_S = 1.0
 def names(verb: str) -> list[tuple[str, str]]:
     """Name and status of each job that ``verb`` takes, newest first; nothing without a daemon.
 
-    Names that no shell could hand back are left out: with a minus first, or characters that do not show.
+    Names that a shell would not pass on as they are, are left out: with a minus first, or unprintable characters.
     """
     # For connecting as well: a daemon that is stopped may have a full queue of callers.
     socket.setdefaulttimeout(PATIENCE_S)

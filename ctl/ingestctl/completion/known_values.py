@@ -1,4 +1,4 @@
-"""Names that the daemon's side knows, repeated here because this client imports none of it. A test holds them equal."""
+"""Names that the daemon defines, repeated here because this client imports none of it; a test holds them equal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "embed_text": {"minilm": ("l6",)},
 }
-"""What a step's models are called for short: the name, and the sizes that may stand behind its colon."""
+"""Short names of a step's models: the name, and the sizes that may follow it after a colon."""
 
 FAILURES = (
     "unreadable",

@@ -1,4 +1,4 @@
-"""The scripts' fixed parts, which lie as files beside this one, so that shells and their linters can read them."""
+"""The fixed parts of the scripts: files beside this one, so that shells and their linters can read them."""
 
 from __future__ import annotations
 

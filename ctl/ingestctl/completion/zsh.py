@@ -31,7 +31,7 @@ def _verb(verb: Verb) -> str:
 
 
 def option_specs(verb: str, option: Option) -> list[str]:
-    """One spec of ``_arguments`` per flag: its aliases and rivals before it, its help, and what stands behind it."""
+    """One spec of ``_arguments`` per flag: the flags that it excludes, its help, and what may follow it."""
     apart = [*(() if option.repeats else option.flags), *option.excludes]
     if "--help" in option.flags:
         apart = ["-", ":", "*"]
@@ -58,7 +58,7 @@ def _message(value: Value) -> str:
 
 
 def _action(verb: str, value: Value) -> str:
-    """What completes it; a blank, where nobody can know. Before a call, a blank keeps its arguments as they are."""
+    """What completes it; a blank, where only the person knows. A blank before a call keeps its arguments apart."""
     names = " ".join(value.words).replace(":", "\\:")
     match sorted(value.what):
         case ["job"]:

@@ -1,4 +1,4 @@
-"""``ingestctl(1)``."""
+"""The manual page ``ingestctl(1)``."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _verb(verb: Verb) -> str:
 
 
 def _line(verb: str, rest: str) -> str:
-    """A line of synopsis: the program, its verb, and what else there may be."""
+    """A line of synopsis: the program, its verb, its options and arguments."""
     return " ".join(filter(None, (markup.bold(f"ingestctl {verb}".strip()), markup.text(rest))))
 
 
@@ -126,9 +126,9 @@ def _flags(option: Option) -> str:
 
 
 def _sentence(help: str, value: Value | None = None) -> str:
-    """Help begins small and ends without a full stop, so that it reads well in columns; here it is a sentence.
+    """Help as a sentence: with a capital letter and a full stop, which it has not in the columns of ``--help``.
 
-    What begins with a word that is typed keeps it as it is typed.
+    A word that is typed, at its beginning, keeps its case.
     """
     first = re.split(r"[\s,:]", help)[0]
     whole = help if value is not None and first in value.words else markup.begun(help)

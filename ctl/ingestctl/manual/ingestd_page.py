@@ -1,4 +1,4 @@
-"""``ingestd(1)``: its parser is handed in, for this client imports nothing of the daemon."""
+"""The manual page ``ingestd(1)``. Its parser is passed in: this client imports nothing of the daemon."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _sentence(action: argparse.Action) -> str:
 
 
 def _quoted(default: str) -> str:
-    """As ``config.toml`` has it: numbers bare, lists in brackets, what else in quotes."""
+    """As ``config.toml`` writes it: numbers bare, lists in brackets, text in quotes."""
     if default.isdecimal():
         return default
     return markup.text(

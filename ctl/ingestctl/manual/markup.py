@@ -13,7 +13,7 @@ from ingestctl.manual import DATE
 _SIGNS = {"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti", '"': "\\(dq"}
 
 _COMMENTED = re.compile(r"(\S.*?)(?:\s{2,}(\S.*))?")
-"""A line of an example: the command, and what stands two blanks and more behind it."""
+"""A line of an example: the command, then two blanks or more and its comment."""
 
 
 _LABELS = ("example", "exit code")
@@ -24,12 +24,12 @@ _WIDE = 79
 
 
 def text(words: str) -> str:
-    """``words`` in the body of a page, as they are but for blanks and line breaks."""
+    """``words`` for the body of a page: special characters escaped, lines wrapped."""
     return wrapped("".join(_SIGNS.get(c, c if c.isascii() else f"\\[u{ord(c):04X}]") for c in words))
 
 
 def wrapped(source: str) -> str:
-    """Source in lines, none of which is taken for a request because of the full stop that it begins with."""
+    """Source wrapped into lines; one that begins with a full stop is escaped, or it would be taken for a request."""
     lines = wrap(source, _WIDE - 2, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"\\&{line}" if line.startswith(".") else line for line in lines)
 
@@ -56,18 +56,18 @@ def subsection(title: str, *parts: str) -> str:
 
 
 def paragraphs(words: str) -> str:
-    """Text whose paragraphs stand apart by a blank line."""
+    """Text with a blank line between its paragraphs."""
     blocks = [" ".join(block.split()) for block in words.strip().split("\n\n")]
     return "\n.PP\n".join(text(begun(block) if block.startswith(_LABELS) else block) for block in blocks)
 
 
 def begun(words: str) -> str:
-    """With a capital letter."""
+    """``words`` with a capital letter."""
     return words[:1].upper() + words[1:]
 
 
 def items(rows: Iterable[tuple[str, str]]) -> str:
-    """Terms, each set in bold already or not, with their explanations in words."""
+    """Terms, which may be set in bold already, with their explanations."""
     return "\n".join(f".TP\n{term}\n{text(words)}" for term, words in rows)
 
 
@@ -80,7 +80,7 @@ def italic(words: str) -> str:
 
 
 def examples(lines: str) -> str:
-    """Commands, each with the comment that stands behind it; those without one follow line by line."""
+    """Commands, each with the comment on its line; those without one follow line by line."""
     parts: list[str] = []
     between = ""
     for line in lines.strip().splitlines():

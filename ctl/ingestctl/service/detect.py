@@ -1,4 +1,4 @@
-"""Which kind of service this machine has, and whether one is installed for who asks."""
+"""Which service manager this machine has, and whether a service is installed for this user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ASK_S = 2.0
 
 
 def service(*, system: bool, user: str | None) -> Service:
-    """The service that ``--system`` and ``--for`` mean. Raises ``CommandError`` for one that cannot be here."""
+    """The service that ``--system`` and ``--for`` mean. Raises ``CommandError`` where this machine cannot have it."""
     if sys.platform == "darwin":
         if system:
             raise usage(
@@ -37,7 +37,7 @@ def service(*, system: bool, user: str | None) -> Service:
 
 
 def installed() -> Service | None:
-    """The service that has this user's daemon, or None: then one is started in the background."""
+    """The service that runs this user's daemon; None where none is installed, so that it is a background process."""
     if sys.platform == "darwin":
         from ingestctl.service.launchd import Launchd
 
@@ -52,13 +52,13 @@ def installed() -> Service | None:
 
 
 def start_command() -> str:
-    """What this user types to have the daemon run; no service manager is asked."""
+    """The command that starts this user's daemon. No service manager is asked."""
     found = _installed()
     return "ingestctl start" if found is None else found.start_command()
 
 
-def way_on() -> str:
-    """What has a daemon run that does not, in words: its service manager is at it, or what to type."""
+def start_hint() -> str:
+    """How a daemon that does not run will come back: its service manager is starting it, or the command to type."""
     found = _installed()
     if found is not None and (now := found.show(ASK_S))["ActiveState"] == "activating":
         again = " again" if now["SubState"].startswith(("auto-restart", "spawn")) or int(now["NRestarts"] or 0) else ""
@@ -67,7 +67,7 @@ def way_on() -> str:
 
 
 def _installed() -> Service | None:
-    """As ``installed``, for words alone: what cannot be found out is no error."""
+    """As ``installed``, for a hint alone: what cannot be found out is no error."""
     try:
         return installed()
     except (CommandError, KeyError):  # its file may not be read; this user has no name

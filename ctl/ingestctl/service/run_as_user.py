@@ -53,7 +53,7 @@ def trial(environment: dict[str, str], account: Any = None) -> None:
 
 
 def make_folders(folders: list[str], account: Any) -> None:
-    """Make what the service may write, as its user: root makes nothing in somebody else's home."""
+    """Make the folders that the service may write, as its user: root makes nothing in another user's home."""
     command = ["mkdir", "-p", "-m", "700", "--", *folders]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **_as(account))
     if done.returncode:

@@ -1,4 +1,4 @@
-"""``completion``: the script that teaches a shell this client's verbs."""
+"""``completion``: the script with which a shell completes this client's command line."""
 
 from __future__ import annotations
 

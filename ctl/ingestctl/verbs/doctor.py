@@ -1,4 +1,4 @@
-"""``doctor``: will jobs run well on this machine? One line a finding, with the remedy; the daemon's program looks."""
+"""``doctor``: one line per finding of the daemon's program about this machine, with its remedy; and the service."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _shower(args: argparse.Namespace) -> Any:
 
 
 class _ServiceCheck:
-    """The service manager is asked while the rest is looked at; one that does not answer is left alone."""
+    """Asks the service manager in a thread while the rest is checked; one that does not answer is not waited for."""
 
     def __init__(self) -> None:
         self._found: list[dict[str, Any]] = []
@@ -104,13 +104,13 @@ class _ServiceCheck:
         except rpc.CommandError as failure:
             text = f"cannot {failure.operation} {failure.object}: {failure.message}"
             self._found.append(_finding("warn", text, failure.remedy))
-        except Exception as error:  # whatever an odd service manager does, the other findings stand
+        except Exception as error:  # whatever the service manager does, the other findings are shown
             self._found.append(
                 _finding("warn", f"the check failed: {type(error).__name__}: {error}", "report this line")
             )
 
     def finding(self) -> dict[str, Any]:
-        """What was found of the service, as soon as it is known, or that nobody said."""
+        """What was found about the service, or that its manager did not answer in time."""
         self._thread.join(max(0.1, self._until - time.monotonic()))
         late = _finding("fail", f"the service manager did not answer within {SERVICE_S:.0f} s", "systemctl status")
         return self._found[0] if self._found else late

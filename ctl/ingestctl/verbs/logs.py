@@ -1,5 +1,7 @@
-"""``logs``: the daemon's log, read from its file or from the journal, so that it can be read when the daemon is the
-trouble. Where it is, a note of the daemon's in its log folder says (``ingestd.host.log_note``)."""
+"""``logs``: the daemon's log, read from its file or from the journal, so that no daemon need run.
+
+Which of the two it is, the daemon notes in its log folder (``ingestd.host.log_note``).
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,7 @@ def _note() -> dict[str, object] | None:
 
 
 def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
-    """What ``journalctl`` gives of the daemon's unit: its log, and beside it what the service manager says of it."""
+    """What ``journalctl`` has of the daemon's unit: its log, and the service manager's messages about it."""
     import subprocess
 
     unit = str(note.get("unit") or "")
@@ -135,7 +137,7 @@ def _follow_file(args: argparse.Namespace) -> int:
 
 
 def _last_lines(file: BinaryIO, lines: int) -> int:
-    """Where the last ``lines`` lines begin, read from the end: a log may be large."""
+    """Offset at which the last ``lines`` lines begin, found from the end: a log may be large."""
     end = at = file.seek(0, os.SEEK_END)
     wanted = lines
     while at > 0:
@@ -153,7 +155,7 @@ def _last_lines(file: BinaryIO, lines: int) -> int:
 
 
 def _replaced(file: BinaryIO, path: str) -> bool:
-    """After a short sleep: whether ``path`` is another file by now (rotated). A shortened one is begun anew."""
+    """After a short sleep, whether ``path`` is another file (rotated). A shortened file is read from its start."""
     time.sleep(_LOOK_S)
     try:
         now = os.stat(path)
@@ -167,7 +169,7 @@ def _replaced(file: BinaryIO, path: str) -> bool:
 
 
 def _copy(source: BinaryIO | IO[bytes], args: argparse.Namespace, *, flush: bool = False) -> int:
-    """To a file or pipe byte by byte; to a terminal readable. Returns how many pieces there were."""
+    """Copy to a file or pipe as it is, to a terminal as readable text. Returns how many pieces there were."""
     count = 0
     if args.json or not sys.stdout.isatty():
         while data := source.readline() if flush else source.read(_BLOCK):

@@ -1,4 +1,4 @@
-"""``models list|pull|remove``: the models on this machine. Needs no daemon; one that runs does not mind."""
+"""``models list|pull|remove``: the models on this machine, with or without a running daemon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BAR_CELLS = 24
 _SHORT_COMMIT = 12
 
 _RATE_S = 20.0
-"""The rate is that of so many last seconds: what came before a cut says nothing about the rest."""
+"""Seconds over which the rate is measured: what came before an interruption says nothing about the rest."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +106,7 @@ def _pull(name: str, as_json: bool) -> int:
 
 
 def _plan(plan: dict[str, Any]) -> str:
-    """The disk that it takes, before a byte is fetched."""
+    """How much will be fetched, and the free disk, said before anything is fetched."""
     left = size(plan["total"] - plan["here"]) if plan["total"] else "an unknown number of bytes"
     of = f" of {size(plan['total'])}, {size(plan['here'])} are here already" if plan["here"] else ""
     what = f"{clean(plan['model'])} is {clean(plan['hub_id'])} at {plan['revision'][:_SHORT_COMMIT]}"
@@ -137,7 +137,7 @@ class _FetchRate:
         self._seen: list[tuple[float, int]] = []
 
     def words(self, told: dict[str, Any]) -> list[str]:
-        """``120 MB of 1.0 GB``, the rate, the time left: what is known of it."""
+        """``120 MB of 1.0 GB``, the rate, the time left: those that are known."""
         now = time.monotonic()
         done, total = told["done"], told["total"]
         if not done and not total:
@@ -162,7 +162,7 @@ class _FetchSilent:
 
 
 class _FetchBar(_FetchSilent):
-    """One line of a terminal, drawn over and over."""
+    """One line of a terminal, redrawn in place."""
 
     def __init__(self) -> None:
         self._plain = "utf" not in (sys.stdout.encoding or "").lower()

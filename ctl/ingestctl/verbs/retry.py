@@ -60,7 +60,7 @@ def _where_failed(paths: list[Any]) -> list[tuple[str | None, list[Any]]]:
 
 
 def _portions(paths: list[Any]) -> list[list[Any]]:
-    """Paths in lists that each fit into one request, whatever ``xargs`` gave; one empty list for none."""
+    """Paths in lists that each fit into one request, for ``xargs`` gives thousands; one empty list for none."""
     portions: list[list[Any]] = [[]]
     room = rpc.MAX_LINE // 2
     for path in paths:

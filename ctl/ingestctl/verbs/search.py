@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             object="the photos",
             remedy="ingestctl search a cat, or: ingestctl search --like cat.jpg",
         )
-    folder = None if args.path is None else argument_values.below(args.path)
+    folder = None if args.path is None else argument_values.expand_home(args.path)
     params = {
         "text": " ".join(args.text),
         "n": args.n,
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         "until": until,
     }
     if args.like is not None:
-        params["like"] = argument_values.wire_path(argument_values.below(args.like))
+        params["like"] = argument_values.wire_path(argument_values.expand_home(args.like))
     reply = rpc.call("search", params, timeout=None, patience="the store or the model is being opened …")
     if args.json:
         print(json.dumps(reply))
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inside(hit: dict[str, Any], folder: str) -> str:
-    """Of a photo that lies in several places, the one below the folder that was asked for."""
+    """The path below ``folder``, of a photo that has several copies."""
     above = argument_values.absolute(folder).decode("utf-8", "replace").rstrip("/") + "/"
     inside: str = next((path for path in hit["paths"] if path.startswith(above)), hit["path"])
     return inside

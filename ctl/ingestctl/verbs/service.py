@@ -129,7 +129,7 @@ def _install(found: Service, args: argparse.Namespace) -> int:
 
 
 def _hand_over(found: Service) -> None:
-    """A daemon that was started by hand ends in order: the service goes on with its jobs."""
+    """End a daemon that was started by hand, in order: the service goes on with its jobs."""
     from ingestctl.service import run_as_user
 
     if found.account is not None and found.account.pw_uid != os.getuid():
@@ -156,7 +156,7 @@ def _hand_over(found: Service) -> None:
 
 
 def _when(found: Service) -> str:
-    """When it will run, and what would change that."""
+    """When it runs, and the command that would change that."""
     if found.account is not None:
         return f"it starts at boot, as {found.account.pw_name}"
     if sys.platform == "darwin":
@@ -264,7 +264,7 @@ def _told(found: Service, facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _unmanaged(found: Service) -> str:
-    """Why nothing can be learnt of it, with the way on."""
+    """Why its state is unknown, with the remedy."""
     try:
         found.check_manager()
     except rpc.CommandError as failure:

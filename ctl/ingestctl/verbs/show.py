@@ -62,7 +62,7 @@ def _shown(item: dict[str, Any]) -> list[str]:
 
 
 def _words(value: Any) -> str:
-    """A value of a result for a person: tags as words with their scores, what else is no text as JSON."""
+    """A value of a result as text: tags with their scores, anything else that is no text as JSON."""
     if isinstance(value, str):
         return value
     if (

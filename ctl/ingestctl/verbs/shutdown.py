@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_how_to_start_again() -> None:
-    """Its user may end a daemon that a service of the system keeps, and may not start it again."""
+    """For a service of the system: its user may end it, and only root may start it again."""
     from ingestctl.service.detect import start_command
 
     way = "" if locations.is_anothers() else start_command()

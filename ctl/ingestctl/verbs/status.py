@@ -1,4 +1,4 @@
-"""``status``: the verb that is typed most, so this path imports least."""
+"""``status``: the jobs and the daemon. It is typed most, so it imports least."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def _reply(job: str | None) -> dict[str, Any]:
         if not away.absent:
             raise
     from ingestctl import daemon_oneshot
-    from ingestctl.service.detect import way_on
+    from ingestctl.service.detect import start_hint
 
     reply = daemon_oneshot.reply("status")
-    print(f"no daemon is running: this is what the ledger holds; {way_on()}", file=sys.stderr)
+    print(f"no daemon is running: this is what the ledger holds; {start_hint()}", file=sys.stderr)
     if job is not None:
         reply["jobs"] = [known for known in reply["jobs"] if job in (known["name"], known["uuid"])][:1]
         if not reply["jobs"]:

@@ -1,4 +1,4 @@
-"""``stop``: end a job for good."""
+"""``stop``: end a job; unlike a paused one, it does not go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``summary``: a job's balance: success rate, failures by kind, seconds per item, memory, processor."""
+"""``summary``: success rate, failures by kind, seconds per item, batches, memory and processor of a job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary_lines(reply: dict[str, Any]) -> list[str]:
-    """A job's balance: how much, how well, how fast, at what cost."""
+    """The summary as lines of text."""
     from ingestctl.render import result_text
 
     job, batches = reply["job"], reply["batches"]

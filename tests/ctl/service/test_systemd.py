@@ -163,7 +163,7 @@ def test_what_cannot_be_found_out_stops_no_status(monkeypatch: pytest.MonkeyPatc
         raise rpc.CommandError("Permission denied", operation="read", object="a unit", remedy="")
 
     monkeypatch.setattr(detect, "installed", shut)
-    assert detect.way_on() == "start it with: ingestctl start"
+    assert detect.start_hint() == "start it with: ingestctl start"
     hung = systemd._run([sys.executable, "-c", "import time; time.sleep(60)"], 0.1)
     assert (hung.returncode, hung.stdout) == (124, "")
 
