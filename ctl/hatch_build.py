@@ -1,4 +1,4 @@
-"""What a wheel carries beside its packages: manual pages and completions, made from the parsers while it is built."""
+"""The wheel's data files: manual pages and completion scripts, made from the parsers while the wheel is built."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def shared() -> dict[str, str]:
-    """Each file's text by its place below the prefix that the wheel is installed into. Needs no dependency of ours."""
+    """Path below the installation's prefix: the file's text. Imports nothing that this project depends on."""
     # First: the sources that are being built, and no other version that is installed here.
     sys.path[:0] = [str(ROOT), str(ROOT / "ctl")]
     try:
         from ingestctl.completion import bash, fish, zsh
-        from ingestctl.manual import client, daemon
+        from ingestctl.manual import ingestctl_page, ingestd_page
 
         from ingestd.__main__ import arguments
     finally:
@@ -26,14 +26,14 @@ def shared() -> dict[str, str]:
     return {
         "share/bash-completion/completions/ingestctl": bash.script(),
         "share/fish/vendor_completions.d/ingestctl.fish": fish.script(),
-        "share/man/man1/ingestctl.1": client.page(),
-        "share/man/man1/ingestd.1": daemon.page(arguments()),
+        "share/man/man1/ingestctl.1": ingestctl_page.page(),
+        "share/man/man1/ingestd.1": ingestd_page.page(arguments()),
         "share/zsh/site-functions/_ingestctl": zsh.script(),
     }
 
 
 class Shared(BuildHookInterface[Any]):
-    """Puts them among the wheel's data files, which pip installs below the environment's prefix."""
+    """Adds them to the wheel's data files, which pip installs below the environment's prefix."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         self._made = tempfile.TemporaryDirectory(prefix="ingestd-")

@@ -1,4 +1,4 @@
-"""Where things lie: one rule, standard library only, which ``ingestctl.place`` repeats and a test holds equal.
+"""Where things lie: one rule, standard library only, which ``ingestctl.locations`` repeats and a test holds equal.
 
 ``INGESTD_HOME=folder`` puts state, socket, logs and configuration into that one folder. Without it the platform's
 own places are used: the XDG folders on Linux, ``~/Library`` on macOS.

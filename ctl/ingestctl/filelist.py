@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ingestctl import place
-from ingestctl.rpc import Failure, usage
+from ingestctl import locations
+from ingestctl.rpc import CommandError, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 
 
 def keep_list(source: BinaryIO, *, nul: bool) -> tuple[str, str, int]:
-    """Copy the list, every path made absolute by its letters, into ``<state>/spool``.
+    """Copy the list, every path made absolute from its text alone, into ``<state>/spool``.
 
     Paths end with a newline, or with NUL when ``nul``. Returns the file (``list-<sha256, 16 digits>.list`` or
     ``.nul``), the SHA-256 of its bytes in hex and how many paths it holds. The file is whole and on the disk before
@@ -27,7 +27,7 @@ def keep_list(source: BinaryIO, *, nul: bool) -> tuple[str, str, int]:
     """
     from hashlib import sha256
 
-    folder = place.state() + "/spool"
+    folder = locations.state() + "/spool"
     draft = f"{folder}/.list-{os.getpid()}-{os.urandom(4).hex()}"
     digest, total = sha256(), 0
     try:
@@ -46,7 +46,7 @@ def keep_list(source: BinaryIO, *, nul: bool) -> tuple[str, str, int]:
         _sync_folder(folder)
     except OSError as error:
         remedy = "free some space there, or move the state with INGESTD_HOME"
-        raise Failure(
+        raise CommandError(
             error.strerror or str(error), operation="store the file list in", object=folder, remedy=remedy
         ) from None
     finally:
@@ -84,7 +84,7 @@ def _absolute(source: BinaryIO, separator: bytes) -> Iterator[tuple[bytes, int]]
             return
 
 
-def _no_list(number: int, message: str, remedy: str) -> Failure:
+def _no_list(number: int, message: str, remedy: str) -> CommandError:
     return usage(message, operation="read", object=f"path {number:,} of the list on stdin", remedy=remedy)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ingestctl.text import Paint, clean, clock
+from ingestctl.terminal_text import Paint, clean, clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ _HEAD = ("time", "level", "event")
 
 
 def shown(line: str, paint: Paint) -> str:
-    """``line`` readable; one that is not the daemon's (the service manager's own words) as it is."""
+    """``line`` as readable text; a line that the daemon did not write (the service manager did) as it is."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -38,7 +38,7 @@ def shown(line: str, paint: Paint) -> str:
 
 
 def _moment(utc: str) -> str:
-    """Local date and time of a moment in UTC, as it stands if it is none."""
+    """Local date and time of a moment in UTC; text that is no moment is returned as it is."""
     from calendar import timegm
     from time import strptime
 
@@ -49,7 +49,7 @@ def _moment(utc: str) -> str:
 
 
 def _is_long(value: Any) -> bool:
-    """Whether it has lines of its own: a traceback, what a child said last."""
+    """Whether it is shown on lines of its own: a traceback, the last output of a child."""
     if isinstance(value, str):
         return "\n" in value
     return isinstance(value, list) and any(" " in one for one in value if isinstance(one, str))

@@ -1,4 +1,4 @@
-"""The argument line in, an exit code out; errors become words here and nowhere else."""
+"""The console script: reads the argument line, runs a verb, prints errors, returns the exit code."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-VERBS: dict[str, tuple[str, str]] = {
-    "start": ("start", "ingest folders, files or a list of them; start the daemon if none runs"),
-    "status": ("status", "what is done, what is left, how long it takes, and why nothing runs if nothing runs"),
-    "pause": ("control", "let the images in the model finish, then free memory and processor"),
-    "resume": ("control", "go on with a paused job"),
-    "stop": ("control", "end a job for good; its results stay"),
-    "wait": ("control", "wait until a job rests, and exit with its result"),
-    "summary": ("reports", "success rate, seconds per item, failures by kind, batches, memory"),
-    "failed": ("reports", "which files failed, why, and what to do"),
-    "show": ("reports", "everything known about one file"),
-    "retry": ("control", "try failed files again"),
-    "search": ("reports", "find photos by what is in them"),
-    "logs": ("logs", "the daemon's log; -f follows it"),
-    "remove": ("control", "forget a job that does not run, with its stores; your photos stay"),
-    "models": ("models", "which models are on this machine; fetch one, or remove one"),
-    "doctor": ("doctor", "will jobs run well on this machine? one line a finding, with the remedy"),
-    "config": ("reports", "every setting, its value and where that comes from"),
-    "shutdown": ("control", "end the daemon; running jobs go on when it starts again"),
-    "service": ("service", "have the daemon start by itself: install, uninstall, status, logs"),
-    "completion": ("completion", "a script for bash, zsh or fish that completes verbs, options, jobs and models"),
+VERBS: dict[str, str] = {
+    "start": "ingest folders, files or a list of them; start the daemon if none runs",
+    "status": "what is done, what is left, how long it takes, and why nothing runs if nothing runs",
+    "pause": "let the images in the model finish, then free memory and processor",
+    "resume": "go on with a paused job",
+    "stop": "end a job for good; its results stay",
+    "wait": "wait until a job rests, and exit with its result",
+    "summary": "success rate, seconds per item, failures by kind, batches, memory",
+    "failed": "which files failed, why, and what to do",
+    "show": "everything known about one file",
+    "retry": "try failed files again",
+    "search": "find photos by what is in them",
+    "logs": "the daemon's log; -f follows it",
+    "remove": "forget a job that does not run, with its stores; your photos stay",
+    "models": "which models are on this machine; fetch one, or remove one",
+    "doctor": "will jobs run well on this machine? one line a finding, with the remedy",
+    "config": "every setting, its value and where that comes from",
+    "shutdown": "end the daemon; running jobs go on when it starts again",
+    "service": "have the daemon start by itself: install, uninstall, status, logs",
+    "completion": "a script for bash, zsh or fish that completes verbs, options, jobs and models",
 }
-"""Verb: the module of ``verbs`` that has it, and its line in the help."""
+"""Verb: its line in the help. Its file is ``verbs/VERB.py``, with ``arguments(parser)`` and ``run(args)``."""
 
 ALONE = frozenset(("models", "doctor", "service", "completion"))
 """Verbs that no daemon answers: they are the same with and without one."""
@@ -103,11 +103,11 @@ def _run(argv: list[str]) -> int:
         near = [known for known in VERBS if known.startswith(verb)] or get_close_matches(verb, VERBS, 1)
         return _misused(f"there is no verb {verb!r}", f"ingestctl {near[0] if near else '--help'}")
 
-    from ingestctl.rpc import Failure
+    from ingestctl.rpc import CommandError
 
     try:
         return _call(verb, rest, color)
-    except Failure as failure:
+    except CommandError as failure:
         complain(failure, color)
         return failure.exit
 
@@ -116,17 +116,19 @@ def _call(verb: str, rest: list[str], color: str) -> int:
     """Load the verb's module, let it describe its arguments, run it. Only this verb's parser is ever built."""
     from importlib import import_module
 
-    module = import_module(f"ingestctl.verbs.{VERBS[verb][0]}")
+    module = import_module(f"ingestctl.verbs.{verb}")
     parser = parser_of(verb)
+    if hasattr(module, "catalogue_arguments"):
+        module.catalogue_arguments(parser)
     parser.set_defaults(color=color)
     # Several words with options between them (``search a cat --n 3 asleep``) need argparse's slower way.
     args = _intermixed(parser, rest) if verb in ("start", "search", "retry") else parser.parse_args(rest)
-    code: int = getattr(module, verb)(args)
+    code: int = module.run(args)
     return code
 
 
 def _intermixed(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Namespace:
-    """``parse_intermixed_args``, which loses what follows ``--``: those words pass under a NUL, which no word holds."""
+    """``parse_intermixed_args``, which loses what follows ``--``: a NUL, which no word holds, marks those words."""
     if "--" in rest:
         at = rest.index("--")
         rest = rest[:at] + ["\0" + word for word in rest[at + 1 :]]
@@ -138,7 +140,10 @@ def _intermixed(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Na
 
 
 def parser_of(verb: str) -> argparse.ArgumentParser:
-    """The verb's whole parser: what it reads, its help, its completion and its part of the manual are one."""
+    """The verb's parser, from which its help, its completion and its part of the manual are made.
+
+    What a verb's ``catalogue_arguments(parser)`` adds when it runs is not in it, because that differs by installation.
+    """
     import argparse
     from importlib import import_module
 
@@ -146,14 +151,14 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         # Given a width, argparse need not import shutil to ask for it, on every run, help or not.
         return argparse.RawDescriptionHelpFormatter(prog, width=_width(), max_help_position=28)
 
-    module, summary = VERBS[verb]
+    summary = VERBS[verb]
     parser = argparse.ArgumentParser(
         prog=f"ingestctl {verb}",
         description=summary[0].upper() + summary[1:] + ".",
         formatter_class=formatter,
         allow_abbrev=False,
     )
-    getattr(import_module(f"ingestctl.verbs.{module}"), f"{verb}_arguments")(parser)
+    import_module(f"ingestctl.verbs.{verb}").arguments(parser)
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour (default: auto)")
     return parser
 
@@ -161,7 +166,7 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
 def overview() -> str:
     """The help without a verb."""
     wide = max(map(len, VERBS)) + 2
-    lines = [f"  {verb:<{wide}}{summary}" for verb, (_, summary) in VERBS.items()]
+    lines = [f"  {verb:<{wide}}{summary}" for verb, summary in VERBS.items()]
     head = "usage: ingestctl [--help] [--version] [--color auto|always|never] VERB …\n\n"
     tale = "Every image in a folder ends up described, embedded and searchable, or listed as failed with the reason.\n"
     return head + tale + "\nverbs:\n" + "\n".join(lines) + "\n\n" + EXAMPLES
@@ -169,10 +174,10 @@ def overview() -> str:
 
 def complain(failure: Exception, color: str) -> None:
     """The two lines of an error, on stderr."""
-    from ingestctl.rpc import Failure
-    from ingestctl.text import clean, paint_for
+    from ingestctl.rpc import CommandError
+    from ingestctl.terminal_text import clean, paint_for
 
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, CommandError)
     paint = paint_for(sys.stderr, color)
     message = "\n       ".join(clean(line) for line in failure.message.splitlines())
     what = f"cannot {failure.operation} {clean(failure.object)}: {message}"

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
-from ingestctl.text import Paint, ago, bar, clean, clock, duration, many, number, percent, size, span
+from ingestctl.terminal_text import (
+    Paint,
+    ago,
+    bar,
+    clean,
+    clock,
+    duration,
+    many,
+    number,
+    paint_for,
+    percent,
+    size,
+    span,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +45,12 @@ _SCAN_ERRORS = 3
 _OLDER_JOBS = 20
 
 
+def print_status(reply: dict[str, Any], color: str) -> None:
+    """Print a status reply on stdout; ``color`` is what ``--color`` says."""
+    plain = "utf" not in (sys.stdout.encoding or "").lower()
+    print("\n".join(status_lines(reply, paint_for(sys.stdout, color), plain=plain)))
+
+
 def status_lines(reply: dict[str, Any], paint: Paint, *, plain: bool = False) -> list[str]:
     """Everything ``status`` shows: jobs that are not over (or the newest) in full, the others in a line each.
 
@@ -55,7 +75,7 @@ def status_lines(reply: dict[str, Any], paint: Paint, *, plain: bool = False) ->
 
 
 def daemon_lines(daemon: dict[str, Any], paint: Paint, now: float) -> list[str]:
-    """Who answers, since when, what it takes, where its log is."""
+    """The daemon: version, pid, how long it runs, memory, disk, its log."""
     facts = [f"ingestd {clean(daemon['version'])}"]
     if daemon["pid"]:
         facts += [f"pid {daemon['pid']}", f"up {duration(now - daemon['started'])}"]
@@ -74,7 +94,7 @@ def daemon_lines(daemon: dict[str, Any], paint: Paint, now: float) -> list[str]:
 
 
 def power_lines(power: dict[str, Any]) -> list[tuple[str, str]]:
-    """Style and text of what a person needs to know while something works: of sleep a line, of a lid another."""
+    """Style and text of the lines about sleep and the lid; none while nothing works."""
     if not power["wanted"] or power["method"] == "off":
         return []
     held = ", ".join(clean(what) for what in power["held"] if what != "handle-lid-switch")
@@ -144,7 +164,7 @@ def sink_name(sink: dict[str, Any]) -> str:
 
 
 def counts_text(counts: dict[str, Any]) -> str:
-    """``120 of 250 done, 5 failed, 125 to do`` and so on; what is zero is not said."""
+    """``120 of 250 done, 5 failed, 125 to do`` and so on, without those that are zero."""
     parts = [f"{number(counts['done'])} of {number(counts['found'])} done"]
     for key, words in (
         ("failed", "failed"),
@@ -159,7 +179,7 @@ def counts_text(counts: dict[str, Any]) -> str:
 
 
 def pace_text(job: dict[str, Any], now: float) -> str:
-    """Rate, forecast, age of the last commit; only what is known."""
+    """Rate, forecast, age of the last commit: those that are known."""
     parts = []
     if job["rate_per_hour"]:
         parts.append(f"{number(round(job['rate_per_hour']))} an hour")
@@ -167,7 +187,7 @@ def pace_text(job: dict[str, Any], now: float) -> str:
         more = " or more (still scanning)" if job["so_far"] else ""
         parts.append(f"{span(job['eta']['low'], job['eta']['high'])} left{more}")
     if job["last_commit_age"] is not None:
-        # The daemon's own clock measured the age: the client's may differ, and a sleep lies between.
+        # The daemon measured the age with its own clock: the client's may differ, and the machine may have slept.
         parts.append(f"last commit {ago(job['last_commit_age'])}")
     return ", ".join(parts)
 

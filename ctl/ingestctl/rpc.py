@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 
-from ingestctl import place
+from ingestctl import locations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ MAX_LINE = 64 * 1024
 PATIENCE_S = 3.0
 """Seconds of silence after which a person is told what is being waited for."""
 
+FINISHING = "waiting for the images in the model to finish …"
+"""Said while a verb waits for the workers: what is in the model is finished first."""
+
 QUICK_S = 30.0
 """Seconds for a verb that only reads: the daemon answers those in milliseconds, so silence means trouble."""
 
@@ -37,7 +40,7 @@ _INVALID_PARAMS = -32602
 _UNKNOWN_METHOD = -32601
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """What is printed as ``Error: cannot <operation> <object>: <message>`` and ``Try: <remedy>``."""
 
     def __init__(self, message: str, *, operation: str, object: str, remedy: str, exit: int = EXIT_ERROR) -> None:
@@ -49,7 +52,7 @@ class Failure(Exception):
         self.exit = exit
 
 
-class Away(Failure):
+class Away(CommandError):
     """The daemon cannot be reached, or went away in the middle. ``absent``: nobody listens on its socket."""
 
     def __init__(self, message: str, *, operation: str = "reach", remedy: str = "", absent: bool = False) -> None:
@@ -63,16 +66,16 @@ class Away(Failure):
         self.absent = absent
 
 
-def usage(message: str, *, operation: str, object: str, remedy: str) -> Failure:
+def usage(message: str, *, operation: str, object: str, remedy: str) -> CommandError:
     """A mistake on the argument line that only this client can see."""
-    return Failure(message, operation=operation, object=object, remedy=remedy, exit=EXIT_USAGE)
+    return CommandError(message, operation=operation, object=object, remedy=remedy, exit=EXIT_USAGE)
 
 
 class Connection:
     """One connection; calls go one after the other."""
 
     def __init__(self) -> None:
-        path = place.socket()
+        path = locations.socket()
         self._buffer = b""
         self._next = 0
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -85,7 +88,7 @@ class Connection:
             reason = error.strerror or str(error)
             raise Away(f"{path}: {reason}", remedy="check who owns this folder, and INGESTD_HOME") from None
         owner = _owner(self._sock)
-        if owner not in (os.getuid(), 0) and os.getuid() != 0 and not place.is_named():
+        if owner not in (os.getuid(), 0) and os.getuid() != 0 and not locations.is_named():
             # In /tmp anybody may be the first to make the folder where this user's daemon would listen.
             self._sock.close()
             raise Away(f"{path} is answered by user {owner}, not by you", remedy="check who owns this folder")
@@ -93,8 +96,10 @@ class Connection:
     def call(
         self, verb: str, params: dict[str, Any], *, timeout: float | None = QUICK_S, patience: str = ""
     ) -> dict[str, Any]:
-        """The result of ``verb``. ``timeout`` in seconds (None: as long as it takes); ``patience`` is said on stderr
-        when the answer takes longer than ``PATIENCE_S``. Raises ``Failure``, and ``Away`` when the connection ends.
+        """The result of ``verb``.
+
+        ``timeout`` is in seconds; None waits as long as it takes. ``patience`` is printed on stderr when the answer
+        takes longer than ``PATIENCE_S``. Raises ``CommandError``, and ``Away`` when the connection ends.
         """
         self._next += 1
         line = request(verb, params, self._next)
@@ -141,7 +146,7 @@ class Connection:
                 said = None
                 _say(patience)
             if deadline is not None and now >= deadline:
-                raise Failure(
+                raise CommandError(
                     "it says nothing",
                     operation=_asking(verb),
                     object="the daemon",
@@ -181,10 +186,16 @@ def call(verb: str, params: dict[str, Any], *, timeout: float | None = QUICK_S, 
         return connection.call(verb, params, timeout=timeout, patience=patience)
 
 
+def actor() -> str:
+    """The name of this user, for the job's history."""
+    name = os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid {os.getuid()}"
+    return name.encode("ascii", "replace").decode()
+
+
 def request(verb: str, params: dict[str, Any], number: int) -> bytes:
     """The request line. Parameters that are None, False or empty are left out: they were not given.
 
-    Raises a usage ``Failure`` for text that is not UTF-8 and for a line over the daemon's limit.
+    Raises a usage ``CommandError`` for text that is not UTF-8 and for a line over the daemon's limit.
     """
     given = {key: value for key, value in params.items() if value is not None and value is not False and value != []}
     document = {"jsonrpc": "2.0", "id": number, "method": verb, "params": given}
@@ -210,15 +221,15 @@ def _is_utf8(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def failure(verb: str, error: dict[str, Any]) -> Failure:
-    """A JSON-RPC error as what is printed."""
+def failure(verb: str, error: dict[str, Any]) -> CommandError:
+    """A JSON-RPC error as the error that is printed."""
     data = error.get("data") or {}
     code = error.get("code")
     remedy = str(data.get("remedy", "see the daemon's log with: ingestctl logs"))
     if code == _UNKNOWN_METHOD:
         # Only the client can know that the verb exists by now; the daemon calls it a mistake.
         remedy = "the daemon is older than this client: ingestctl shutdown, then ingestctl start"
-    return Failure(
+    return CommandError(
         str(error.get("message", "no reason given")),
         operation=str(data.get("operation", _asking(verb))),
         object=str(data.get("object", "the daemon")),

@@ -95,6 +95,22 @@ def refuse(message: str, operation: str, object: str, remedy: str, exit: int = 1
     return rpc.Error(rpc.INGEST_ERROR, message, rpc.ErrorData(operation, object, remedy, exit))
 
 
+def shown(jobs: tuple[str, ...] = ("photos",), state: str = "done") -> c.ShowReply:
+    tags = [{"label": "tabby", "score": 0.6123}, {"label": "lynx", "score": 0.1}]
+    results = {"meta": {"camera": "X100"}, "embed": {"dim": 384}, "describe": {"text": "a cat\x1b[31m", "tags": tags}}
+    return c.ShowReply([shown_item(job, state, results) for job in jobs])
+
+
+def shown_item(job: str, state: str, results: dict[str, Any]) -> c.ShownItem:
+    return c.ShownItem(
+        job, "/p/a.jpg", state, 2, 2_400_000, 1.7e9, "ab" * 32, "JPEG", 4000, 3000, results, [], ["/p/b.jpg"], 5
+    )
+
+
+def hit(score: float, path: str, **changes: Any) -> c.SearchHit:
+    return c.SearchHit(score, path, changes.pop("description", "tabby cat"), "id", [path], 1, {}, **changes)
+
+
 Handler = Callable[[Any], Any]
 
 

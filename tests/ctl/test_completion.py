@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from ingestctl.completion import line as argument_line, words
+from ingestctl.completion import command_line, known_values
 from ingestctl.main import VERBS, parser_of
 
 from ctl import hatch_build
-from ingestd import config, errors
+from ingestd import errors
 from ingestd.policy import states
 from ingestd.protocol import control as c
 from ingestd.worker.models.hub import names
@@ -41,13 +42,22 @@ def place() -> Iterator[Home]:
         known += [job(name="-x", status="paused"), job(name="bell\x07", status="paused")]
         known += [job(name=name, status="failed", phase="failed") for name in HOSTILE]
         made.daemon(status=c.StatusReply(daemon_status(), known))
-        (made.folder / "bin").mkdir()
-        client = made.folder / "bin" / "ingestctl"
-        client.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ingestctl "$@"\n')
-        client.chmod(0o755)
+        put_client(made)
         (made.cwd / "Pictures").mkdir()
         (made.cwd / "Pictures" / "cat.jpg").touch()
         (made.cwd / "a file.txt").touch()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def place_with_kinds() -> Iterator[Home]:
+    """A home whose daemon knows a step and a sink of other packages."""
+    with home() as made:
+        (made.folder / "state").mkdir()
+        (made.folder / "state" / "kinds.json").write_text(json.dumps(CATALOGUE))
+        put_client(made)
+        (made.cwd / "a file.txt").touch()
+        (made.cwd / "models").mkdir()
         yield made
 
 
@@ -56,16 +66,40 @@ def shell(
     request: pytest.FixtureRequest, place: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shell | Fish]:
     """One shell for all lines: it is begun with the script that the client prints."""
-    name: str = request.param
+    made = begin(request.param, place, tmp_path_factory)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module", params=SHELLS)
+def shell_with_kinds(
+    request: pytest.FixtureRequest, place_with_kinds: Home, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shell | Fish]:
+    """As ``shell``, where the daemon knows more than what ships."""
+    made = begin(request.param, place_with_kinds, tmp_path_factory)
+    yield made
+    made.end()
+
+
+def put_client(made: Home) -> None:
+    """The client under its own name, for the shells to find on PATH."""
+    (made.folder / "bin").mkdir()
+    client = made.folder / "bin" / "ingestctl"
+    client.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ingestctl "$@"\n')
+    client.chmod(0o755)
+
+
+def begin(name: str, place: Home, tmp_path_factory: pytest.TempPathFactory) -> Shell | Fish:
+    """A shell that has read the script which the client prints."""
     if name != "bash" and shutil.which(name) is None:
         pytest.skip(f"{name} is not installed: its completion was not tested")
     folder = tmp_path_factory.mktemp(name)
     script = folder / "script"
     script.write_text(place.run("completion", name).out)
     env = place.env(LANG="C.UTF-8", PATH=f"{place.folder / 'bin'}:{os.environ['PATH']}")
-    made = (Fish if name == "fish" else Shell)(*((name,) if name != "fish" else ()), script, folder, place.cwd, env)
-    yield made
-    made.end()
+    if name == "fish":
+        return Fish(script, folder, place.cwd, env)
+    return Shell(name, script, folder, place.cwd, env)
 
 
 CASES: dict[str, set[str]] = {
@@ -114,6 +148,11 @@ CASES: dict[str, set[str]] = {
 @pytest.mark.parametrize("line", CASES)
 def test_what_is_offered(shell: Shell | Fish, line: str) -> None:
     """A key press at the end of the line offers exactly what may stand there."""
+    assert offered(shell, line) == CASES[line]
+
+
+def offered(shell: Shell | Fish, line: str) -> set[str]:
+    """The words that ``shell`` offers, without what only the shells' ways of saying it put around them."""
     found = {word.rstrip("/=") for word in shell.offered(line)}
     if shell.name == "zsh" and line.endswith(" "):
         # Where nothing else can stand, zsh offers the options unasked.
@@ -122,7 +161,73 @@ def test_what_is_offered(shell: Shell | Fish, line: str) -> None:
         # bash completes behind its own break: only the first of several stands behind the colon that was typed.
         typed = line.split()[-1].rpartition(":")[0] + ":"
         found = {word if word.startswith(typed) else typed + word for word in found}
-    assert found == CASES[line]
+    return found
+
+
+WITH_KINDS: dict[str, set[str]] = {
+    "ingestctl start . --colour": {"--colours", "--colours-count", "--colours-how"},
+    "ingestctl start . --colours --colour": {"--colours-count", "--colours-how"},
+    "ingestctl start . --colours-how=f --colour": {"--colours", "--colours-count"},
+    "ingestctl start --colours-how ": {"fast", "exact"},
+    "ingestctl start --colours-how e": {"exact"},
+    "ingestctl start --colours-how=f": {"--colours-how=fast"},
+    "ingestctl start --colours-count ": set(),
+    "ingestctl start --palette ": {"a file.txt", "models"},
+    "ingestctl start --mood ": {"happy", "sad"},
+    "ingestctl start --mood ./mo": {"./models"},
+    # A word behind the flag is none of the sources, and the one after it is.
+    "ingestctl start --colours-how fast a": {"a file.txt"},
+    "ingestctl start --colours a": {"a file.txt"},
+    "ingestctl start -- --colours": set(),
+    "ingestctl status --colours": set(),
+    # What ships is there as ever.
+    "ingestctl start . --embe": {"--embed", "--embed-text"},
+    "ingestctl start --colours --describe smolvlm:2": {"smolvlm:256m", "smolvlm:2.2b"},
+    "ingestctl start --sink ": {"qdrant", "jsonl", "csv", "postgres"},
+    "ingestctl start --sink c": {"csv"},
+    "ingestctl start --sink csv:a": {"csv:a file.txt"},
+    "ingestctl start --sink jsonl:a": {"jsonl:a file.txt"},
+}
+
+CATALOGUE = {
+    "api": 1,
+    "steps": [
+        {
+            "name": "colours",
+            "flag": "--colours",
+            "help": "the [main] colours: 100% of them",
+            "takes": "switch",
+            "settings": [{"flag": "--colours-count", "metavar": "N", "help": "how many", "type": "int"}],
+            "package": "p",
+        },
+        {"name": "how", "flag": "--colours-how", "help": "it's how", "takes": "choice", "choices": ["fast", "exact"]},
+        {
+            "name": "mood",
+            "flag": "--mood",
+            "help": "$(touch made)",
+            "takes": "model",
+            "choices": ["happy", "sad"],
+            "settings": [{"flag": "--palette", "metavar": "PATH", "help": "`touch made`", "type": "text"}],
+        },
+    ],
+    "sinks": [
+        {"name": "csv", "schemes": ["csv"], "help": "rows", "place": "file"},
+        {"name": "postgres", "schemes": ["postgres"], "help": "a table", "place": "url"},
+    ],
+}
+
+
+@pytest.mark.parametrize("line", WITH_KINDS)
+def test_what_other_packages_add_is_offered(shell_with_kinds: Shell | Fish, line: str) -> None:
+    """The script is made when a wheel is built; what the daemon's catalogue adds is asked when the key is pressed."""
+    assert offered(shell_with_kinds, line) == WITH_KINDS[line]
+
+
+def test_what_other_packages_write_is_not_run(place_with_kinds: Home, shell_with_kinds: Shell | Fish) -> None:
+    """Their help is shown or not, and never a command."""
+    shell_with_kinds.offered("ingestctl start . --mo")
+    shell_with_kinds.offered("ingestctl start . --pal")
+    assert not (place_with_kinds.cwd / "made").exists()
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -170,7 +275,7 @@ def test_descriptions_are_shown(place: Home, tmp_path: Path) -> None:
     fish = Fish(tmp_path / "script", tmp_path, place.cwd, place.env(PATH=f"{place.folder}/bin:{os.environ['PATH']}"))
     lines = ("ingestctl stat", "ingestctl status --w", "ingestctl resume my", "ingestctl start --embed cl")
     verbs, options, known, models = fish.told(*lines)
-    assert verbs == {"status": VERBS["status"][1]}
+    assert verbs == {"status": VERBS["status"]}
     assert options == {"--watch": "draw it anew each second"}
     assert known == {"my photos": "paused"}
     # Not the option's help behind each of its words.
@@ -191,7 +296,7 @@ def test_jobs_are_silent_without_a_daemon(home: Home) -> None:
 
 def test_every_argument_is_explained() -> None:
     """Of each option with a word it is said what completes that, if only that nothing can."""
-    assert argument_line.unexplained() == []
+    assert command_line.unexplained() == []
 
 
 def test_the_words_are_the_daemons() -> None:
@@ -199,14 +304,13 @@ def test_the_words_are_the_daemons() -> None:
     known: dict[str, dict[str, tuple[str, ...]]] = {kind: {} for kind in names.KINDS.values()}
     for name, sizes in names.SHORT.items():
         known[names.KINDS[name]][name] = tuple(sizes)
-    assert known == words.MODELS
-    assert set(words.FAILURES) == set(get_args(errors.FailureKind))
-    assert words.SINKS == config.SINK_KINDS
-    assert {*words.ACTIVE, *words.OVER} == set(get_args(states.JobStatus))
+    assert known == known_values.MODELS
+    assert set(known_values.FAILURES) == set(get_args(errors.FailureKind))
+    assert {*known_values.ACTIVE, *known_values.OVER} == set(get_args(states.JobStatus))
     for verb in ("pause", "resume", "stop"):
-        assert set(words.STATUSES[verb]) == {status for status, moves in states.JOB_MOVES.items() if verb in moves}, (
-            verb
-        )
+        assert set(known_values.STATUSES[verb]) == {
+            status for status, moves in states.JOB_MOVES.items() if verb in moves
+        }, verb
 
 
 @pytest.mark.parametrize(
@@ -217,6 +321,6 @@ def test_the_words_are_the_daemons() -> None:
         ("fish", "share/fish/vendor_completions.d/ingestctl.fish"),
     ],
 )
-def test_what_is_shipped_is_what_is_printed(home: Home, name: str, shipped: str) -> None:
-    """``completion`` prints the file that an installation brings along, where that shell looks for it."""
-    assert home.run("completion", name).out == hatch_build.shared()[shipped]
+def test_what_is_shipped_is_what_is_printed(place_with_kinds: Home, name: str, shipped: str) -> None:
+    """``completion`` prints the file that an installation brings along, whatever the daemon's catalogue adds here."""
+    assert place_with_kinds.run("completion", name).out == hatch_build.shared()[shipped]

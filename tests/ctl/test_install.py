@@ -217,7 +217,7 @@ def test_again_is_an_upgrade_in_place(machine: Machine, installed: subprocess.Co
     not asked for again; what is not ours stays."""
     (package,) = machine.venv.glob("lib/python*/site-packages/ingestctl")
     before = links(machine.local)
-    (package / "text.py").write_text("raise SystemExit('an old file')\n")
+    (package / "terminal_text.py").write_text("raise SystemExit('an old file')\n")
     torch = package.parent / "torch-2.6.1.dist-info"
     torch.mkdir()
     (torch / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.6.1\n")
@@ -225,7 +225,7 @@ def test_again_is_an_upgrade_in_place(machine: Machine, installed: subprocess.Co
     assert (done.returncode, done.stderr) == (0, ""), done
     assert "PyTorch" not in done.stdout
     assert "a daemon that runs is still the old one" in done.stdout
-    assert (package / "text.py").read_text() == (ROOT / "ctl" / "ingestctl" / "text.py").read_text()
+    assert (package / "terminal_text.py").read_text() == (ROOT / "ctl" / "ingestctl" / "terminal_text.py").read_text()
     assert torch.is_dir()
     assert links(machine.local) == before
 

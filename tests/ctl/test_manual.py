@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ingestctl import rpc
 from ingestctl.main import VERBS, parser_of
-from ingestctl.manual import client, daemon
+from ingestctl.manual import ingestctl_page, ingestd_page
 
 from ctl import hatch_build
 from ingestd import config, errors
@@ -73,7 +73,7 @@ def test_the_daemons_options_are_there() -> None:
 
 def test_the_settings_are_those_of_the_code() -> None:
     """Every key with its default, in the same order, as a line that config.toml takes."""
-    assert {key: default for key, (default, _) in daemon.SETTINGS.items()} == dict(config.DEFAULTS)
+    assert {key: default for key, (default, _) in ingestd_page.SETTINGS.items()} == dict(config.DEFAULTS)
     lines = [re.sub(r"\\\(dq", '"', term) for term in DAEMON["CONFIGURATION"]]
     loaded = config.load({}, "\n".join(lines), "the page")
     assert {key: setting.value for key, setting in loaded.values.items()} == dict(config.DEFAULTS)
@@ -82,7 +82,7 @@ def test_the_settings_are_those_of_the_code() -> None:
 def test_the_exit_codes_are_those_of_the_code() -> None:
     """The client's and the daemon's own; ``2`` is what argparse ends with."""
     codes = {value for name, value in vars(rpc).items() if name.startswith("EXIT_")}
-    assert {int(term) for term in CLIENT["EXIT STATUS"]} == codes == {code for code, _ in client.EXITS}
+    assert {int(term) for term in CLIENT["EXIT STATUS"]} == codes == {code for code, _ in ingestctl_page.EXITS}
     own = {value for name, value in vars(errors).items() if name.startswith("EX_")}
     assert {int(term) for term in DAEMON["EXIT STATUS"]} == own | {errors.EXIT_OK, errors.EXIT_USAGE}
 

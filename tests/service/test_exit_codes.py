@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ingestctl.daemon import own_exit
+from ingestctl.daemon_program import exit_code
 
 from ingestd import errors
 from ingestd.errors import EX_CONFIG, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, NO_RESTART, daemon_exit
@@ -104,11 +104,11 @@ def test_a_defect_of_ours_is_tried_again(home: Path) -> None:
 
 def test_the_clients_own_codes() -> None:
     """A wrong configuration is a wrong argument to a person, a place that cannot be used is not; the rest by kind."""
-    assert own_exit(EX_CONFIG, "the configuration in /x") == errors.EXIT_USAGE
-    assert own_exit(EX_CONFIG, "the folder /x") == errors.EXIT_ERROR
-    assert own_exit(EX_USAGE, "") == errors.EXIT_USAGE
-    assert own_exit(EX_TEMPFAIL, "") == errors.EXIT_TEMPORARY
-    assert [own_exit(code, "") for code in (EX_UNAVAILABLE, EX_SOFTWARE, 1, -9)] == [errors.EXIT_ERROR] * 4
+    assert exit_code(EX_CONFIG, "the configuration in /x") == errors.EXIT_USAGE
+    assert exit_code(EX_CONFIG, "the folder /x") == errors.EXIT_ERROR
+    assert exit_code(EX_USAGE, "") == errors.EXIT_USAGE
+    assert exit_code(EX_TEMPFAIL, "") == errors.EXIT_TEMPORARY
+    assert [exit_code(code, "") for code in (EX_UNAVAILABLE, EX_SOFTWARE, 1, -9)] == [errors.EXIT_ERROR] * 4
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ingestctl import place
+from ingestctl import locations
 
 from ingestd import paths
 
@@ -29,7 +29,7 @@ def services(short: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the system's manager would make its folders; no session's folder and no shared one is the machine's."""
     for name in ("INGESTD_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
-    for rule in (paths, place):
+    for rule in (paths, locations):
         for constant in ("SERVICES", "SESSIONS", "SHARED"):
             monkeypatch.setattr(rule, constant, str(short / constant.lower()))
     return short / "services"
@@ -44,25 +44,25 @@ def test_the_system_services_folder_is_found(
 
     if session:
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    before = place.socket()
+    before = locations.socket()
     assert before == str(paths.places().socket)
     (services / pwd.getpwuid(os.getuid()).pw_name).mkdir(parents=True)
-    assert place.socket() == str(paths.places().socket)
-    assert place.socket().startswith(str(services))
-    assert place.socket() != before
+    assert locations.socket() == str(paths.places().socket)
+    assert locations.socket().startswith(str(services))
+    assert locations.socket() != before
 
 
 def test_a_folder_of_somebody_else_is_not_ours(services: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name alone proves nothing: the owner has to be this user."""
     import pwd
 
-    before = place.socket()
+    before = locations.socket()
     (services / pwd.getpwuid(os.getuid()).pw_name).mkdir(parents=True)
     owner = os.getuid()
     if owner != 0:
         pytest.skip("NOT TESTED: only root can give a folder to somebody else")
     os.chown(services / pwd.getpwuid(os.getuid()).pw_name, 4321, 4321)
-    assert place.socket() == str(paths.places().socket) == before
+    assert locations.socket() == str(paths.places().socket) == before
 
 
 # ------------------------------------------------------------------------------------------------------- login sessions
@@ -70,8 +70,8 @@ def test_a_folder_of_somebody_else_is_not_ours(services: Path, monkeypatch: pyte
 
 def same() -> Path:
     """The socket's place, which is the client's and the daemon's."""
-    assert place.socket() == str(paths.places().socket)
-    return Path(place.socket())
+    assert locations.socket() == str(paths.places().socket)
+    return Path(locations.socket())
 
 
 def put(door: Path) -> None:

@@ -1,11 +1,11 @@
-"""The script for bash: the frame beside this file, filled with each verb's options and values as arms of ``case``."""
+"""The script for bash: its template, filled with each verb's options and values as arms of ``case``."""
 
 from __future__ import annotations
 
 from shlex import quote
 
-from ingestctl.completion.frame import fill
-from ingestctl.completion.line import Option, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Value, Verb, file_schemes, verbs
+from ingestctl.completion.script_template import fill
 
 
 def script() -> str:
@@ -20,19 +20,20 @@ def script() -> str:
         VERBS="\n".join(_verb(verb) for verb in every),
         VALUES="\n".join(values),
         NAMES=names,
+        FILES=" ".join(file_schemes()),
     )
 
 
 def _verb(verb: Verb) -> str:
     options = " ".join(quote(_entry(option)) for option in verb.options)
     valued = " ".join(flag for option in verb.options if option.value for flag in option.flags)
-    last = f"{len(verb.places)}{'+' if verb.places and verb.places[-1].many else ''}"
+    last = f"{len(verb.positionals)}{'+' if verb.positionals and verb.positionals[-1].many else ''}"
     lines = (f"{verb.name})", f"    options=({options})", f"    valued={quote(valued)}", f"    last={last}", "    ;;")
     return "\n".join(f"    {line}" for line in lines)
 
 
 def _entry(option: Option) -> str:
-    """The flag that is offered, the long one, and those beside which it is not."""
+    """The flag that is offered, the long one, then the flags beside which it is not offered."""
     return f"{option.flags[-1]} {' '.join((*(() if option.repeats else option.flags), *option.excludes))}"
 
 
@@ -42,12 +43,12 @@ def _values(verb: Verb) -> list[str]:
         for option in verb.options
         if option.value
     ]
-    arms += [(quote(f"{verb.name} {i}"), _offer(place.value)) for i, place in enumerate(verb.places, 1)]
+    arms += [(quote(f"{verb.name} {i}"), _offer(place.value)) for i, place in enumerate(verb.positionals, 1)]
     return [f"    {pattern}) {call} ;;" for pattern, call in arms if call]
 
 
 def _offer(value: Value) -> str:
-    """The call that offers what may stand there; nothing, where nobody can know it."""
+    """The call that offers the values; empty, where only the person knows them."""
     names = "".join(f" {quote(word)}" for word in value.words)
     match sorted(value.what):
         case ["job"]:

@@ -1,9 +1,9 @@
-"""The script for fish: a line per option and place, each true at its verb alone."""
+"""The script for fish: a line per option and positional argument, each with its verb as the condition."""
 
 from __future__ import annotations
 
-from ingestctl.completion.frame import fill
-from ingestctl.completion.line import Option, Place, Value, Verb, verbs
+from ingestctl.completion.command_line import Option, Positional, Value, Verb, file_schemes, verbs
+from ingestctl.completion.script_template import fill
 
 _HEAD = "complete -c ingestctl"
 
@@ -16,6 +16,7 @@ def script() -> str:
         VALUED="\n".join(_valued(verb) for verb in every),
         VERBS="\n".join(f"""{_HEAD} -n "__ingestctl_at ''" -a {v.name} -d {_quote(v.help)}""" for v in every),
         NAMES=" ".join(verb.name for verb in every),
+        FILES=" ".join(file_schemes()),
         LINES="\n".join(line for verb in every for line in _lines(verb)),
     )
 
@@ -27,7 +28,7 @@ def _valued(verb: Verb) -> str:
 
 def _lines(verb: Verb) -> list[str]:
     lines = [_option(verb, option) for option in verb.options]
-    return lines + [line for index, place in enumerate(verb.places, 1) for line in _place(verb, index, place)]
+    return lines + [line for index, place in enumerate(verb.positionals, 1) for line in _positional(verb, index, place)]
 
 
 def _option(verb: Verb, option: Option) -> str:
@@ -39,7 +40,7 @@ def _option(verb: Verb, option: Option) -> str:
     return f"{_HEAD} -n {_quote(condition)} {names}{value} -d {_quote(option.help)}"
 
 
-def _place(verb: Verb, index: int, place: Place) -> list[str]:
+def _positional(verb: Verb, index: int, place: Positional) -> list[str]:
     offered = _offered(verb, place.value)
     at = f"__ingestctl_at {verb.name} {index}{' on' if place.many else ''}"
     if place.value.what == {"job", "file"}:
@@ -59,7 +60,7 @@ def _value(verb: Verb, value: Value) -> str:
 
 
 def _offered(verb: Verb, value: Value) -> str:
-    """What ``-a`` takes: words, or a call that prints them; nothing, where nobody can know."""
+    """What ``-a`` takes: words, or a call that prints them; empty, where only the person knows them."""
     names = " ".join(value.words)
     # An empty description of their own: else each would bear the option's.
     described = " ".join(f"{word}\\t" for word in value.words)

@@ -1,6 +1,6 @@
 """The daemon as a service of the system; ``verbs.service`` is what a person types.
 
-``choose`` finds out which kind this machine and this user have: ``systemd`` or ``launchd``, two classes with the same
-methods. ``templates`` fills in what is written, ``files`` writes it, ``environment`` tells what a service must know of
-the shell that it is installed from.
+``detect`` finds out which service manager this machine has, and whether a service is installed: ``systemd`` or
+``launchd``, two classes with the same methods. ``templates`` fills in the files, ``files`` writes them, ``variables``
+says which variables of the shell a service keeps, ``run_as_user`` runs programs as the user whose service it is.
 """

@@ -1,11 +1,11 @@
-"""Files of a service on their way to the disk: written whole or not at all, and taken away without a trace."""
+"""The files of a service on the disk: compared, written whole or not at all, removed."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from ingestctl.rpc import Failure
+from ingestctl.rpc import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def changed(files: Mapping[str, str]) -> list[str]:
-    """Those of ``files`` (path: text) that do not lie there as they should; what may not be read is not judged."""
+    """Paths of ``files`` (path: text) that differ on the disk; a file that may not be read counts as equal."""
     found = []
     for path, text in files.items():
         try:
@@ -55,7 +55,7 @@ def write(path: str, text: str) -> None:
 
 
 def remove(path: str) -> bool:
-    """Take a file away; whether it was there. Folders that were made for it go as well when they are empty."""
+    """Remove a file; whether it was there. Folders that were made for it are removed as well when they are empty."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def remove(path: str) -> bool:
 
 
 def remove_empty(folder: str) -> None:
-    """Take a folder away in which nothing of anybody's lies."""
+    """Remove a folder if it is empty."""
     try:
         os.rmdir(folder)
     except OSError:
@@ -79,14 +79,14 @@ def remove_empty(folder: str) -> None:
 
 
 def show(files: Mapping[str, str]) -> None:
-    """For ``--print``: every file with its place, on stdout."""
+    """Print every file with its path on stdout, for ``--print``."""
     for path, text in files.items():
         print(f"# {path}")
         sys.stdout.write(text + "\n")
 
 
-def _refused(operation: str, path: str, error: OSError) -> Failure:
-    return Failure(
+def _refused(operation: str, path: str, error: OSError) -> CommandError:
+    return CommandError(
         error.strerror or str(error),
         operation=operation,
         object=path,

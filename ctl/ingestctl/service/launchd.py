@@ -7,9 +7,9 @@ import re
 import subprocess
 import time
 
-from ingestctl import place
-from ingestctl.rpc import Away, Connection, Failure
-from ingestctl.service import environment, files, templates
+from ingestctl import locations
+from ingestctl.rpc import Away, CommandError, Connection
+from ingestctl.service import files, run_as_user, templates, variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ GONE_S = 150.0
 
 
 def run_launchctl(*words: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
-    """``launchctl words``, its output kept; exit code 124 when it takes longer than ``seconds``."""
+    """Run ``launchctl`` and capture its output; the exit code is 124 when it takes longer than ``seconds``."""
     command = ["launchctl", *words]
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=seconds)
@@ -52,15 +52,15 @@ class Launchd:
         return os.path.expanduser(f"~/Library/LaunchAgents/{LABEL}.plist")
 
     def start_command(self) -> str:
-        """What its user types to have it run."""
+        """The command that starts it."""
         return "ingestctl start"
 
     def files(self) -> dict[str, str]:
-        """Its property list, by place."""
-        return {self.unit_file: templates.agent({"PATH": PATH, **environment.kept()}, place.log())}
+        """Path: text of its property list."""
+        return {self.unit_file: templates.agent({"PATH": PATH, **variables.kept()}, locations.log())}
 
     def installed(self) -> bool:
-        """Whether its file is there, of this version or of another."""
+        """Whether its file exists, written by this version or by another."""
         return os.path.exists(self.unit_file)
 
     def same_home(self) -> bool:
@@ -73,27 +73,27 @@ class Launchd:
                 there = plistlib.load(file).get("EnvironmentVariables", {}).get("INGESTD_HOME")
         except (ValueError, ExpatError):
             return True  # no property list any more: to install again mends it
-        return bool(there == environment.kept().get("INGESTD_HOME"))
+        return bool(there == variables.kept().get("INGESTD_HOME"))
 
     def check(self) -> None:
-        """Raises ``Failure`` where this user has no graphical login session, which agents belong to."""
+        """Raises ``CommandError`` where this user has no graphical login session, which agents belong to."""
         if self._launchctl("print", self._domain).returncode:
             raise self._cannot("nobody is logged in at the screen as this user", "log in there, then try it again")
 
     def check_manager(self) -> None:
-        """As ``check``."""
+        """The same as ``check``: launchd is the manager of every login session."""
         self.check()
 
     def check_alone(self) -> None:
         """There is no other kind of service here."""
 
     def prepare(self) -> None:
-        """Look whether the program runs as the agent will run it, and make the folder that takes what it prints."""
-        environment.trial(environment.kept())
-        os.makedirs(place.log(), mode=0o700, exist_ok=True)
+        """Check that the program runs as the agent will run it, and make the folder for what it prints."""
+        run_as_user.trial(variables.kept())
+        os.makedirs(locations.log(), mode=0o700, exist_ok=True)
 
     def write(self) -> list[str]:
-        """Write what is not there as it should be; the paths that were written."""
+        """Write the files that differ; returns their paths."""
         wanted = self.files()
         stale = files.changed(wanted)
         for path in stale:
@@ -102,7 +102,7 @@ class Launchd:
         return stale
 
     def up(self, *, restart: bool = False, seconds: float = UP_S) -> dict[str, str]:
-        """Have it run: returns when it answers, or raises ``Failure``."""
+        """Start it. Returns when it answers; raises ``CommandError`` when it does not."""
         if restart:
             self.down()
         if not self._loaded():
@@ -130,7 +130,7 @@ class Launchd:
             time.sleep(0.1)
 
     def erase(self) -> list[str]:
-        """Remove its property list; the paths that were removed."""
+        """Remove its property list; returns the paths that were removed."""
         return [self.unit_file] if files.remove(self.unit_file) else []
 
     def show(self, seconds: float | None = None) -> dict[str, str]:
@@ -155,20 +155,20 @@ class Launchd:
         return None
 
     def enable_linger(self) -> None:
-        """Raises ``Failure``: launchd knows no such thing."""
+        """Raises ``CommandError``: launchd knows no such thing."""
         raise self._cannot("launchd has no lingering: an agent runs while its user is logged in", "leave --linger out")
 
     def logs_command(self, lines: int, follow: bool, priority: str | None) -> list[str]:
         """The log's file: launchd keeps no journal."""
         if priority is not None:
             raise self._cannot("a log file has no priorities", "ingestctl logs | grep warning", "read the log of")
-        return ["tail", f"-n{lines}", *(["-F"] if follow else []), place.log_file()]
+        return ["tail", f"-n{lines}", *(["-F"] if follow else []), locations.log_file()]
 
     def _loaded(self) -> bool:
         return self._launchctl("print", self._target).returncode == 0
 
-    def _cannot(self, words: str, remedy: str, operation: str = "install") -> Failure:
-        return Failure(words, operation=operation, object=self.name, remedy=remedy)
+    def _cannot(self, words: str, remedy: str, operation: str = "install") -> CommandError:
+        return CommandError(words, operation=operation, object=self.name, remedy=remedy)
 
 
 def _answers() -> bool:
@@ -181,6 +181,6 @@ def _answers() -> bool:
 
 
 def _last_words() -> str:
-    """What it said when it would not begin: the last lines of what it printed."""
-    text = files.read(f"{place.log()}/ingestd.stderr") or ""
+    """The last lines of what the agent printed, for one that did not start."""
+    text = files.read(f"{locations.log()}/ingestd.stderr") or ""
     return "\n".join(text.strip().splitlines()[-3:])

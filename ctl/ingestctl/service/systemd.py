@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 
-from ingestctl import place
-from ingestctl.rpc import EXIT_ERROR, Failure
-from ingestctl.service import environment, files, templates
+from ingestctl import daemon_program, locations
+from ingestctl.rpc import EXIT_ERROR, CommandError
+from ingestctl.service import files, run_as_user, templates, variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ENDINGS = {
     75: "something was away: it is tried again",
     78: "a mistake in the configuration: it is not tried again before that is mended",
 }
-"""The daemon's exit codes in words, see ``ingestd.errors``."""
+"""What the daemon's exit codes mean, see ``ingestd.errors``."""
 
 
 class Systemd:
@@ -47,21 +47,21 @@ class Systemd:
 
     @property
     def flags(self) -> str:
-        """What ``ingestctl service VERB`` must be given to mean this one, with a space before it."""
+        """The flags with which ``ingestctl service`` means this service, with a space before them."""
         return "" if self.account is None else f" --system --for {self.account.pw_name}"
 
     def start_command(self) -> str:
-        """What who asks types to have it run: only root may start a service of the system."""
+        """The command that starts it: only root may start a service of the system."""
         own = self.account is None or os.geteuid() == self.account.pw_uid == 0
         return "ingestctl start" if own else f"sudo systemctl start {self.unit}"
 
     # ------------------------------------------------------------------------------------------------- what is written
 
     def files(self) -> dict[str, str]:
-        """Every file of it, by place."""
+        """Path: text of each of its files."""
         if self.account is None:
-            return {self.unit_file: templates.user_unit(environment.kept())}
-        kept = environment.kept(environment.SYSTEM)
+            return {self.unit_file: templates.user_unit(variables.kept())}
+        kept = variables.kept(variables.SYSTEM)
         shared = {name: value for name, value in kept.items() if name == "PYTHONPATH"}
         own = {name: value for name, value in kept.items() if name not in shared}
         user = self.account.pw_name
@@ -74,7 +74,7 @@ class Systemd:
     def writable(self) -> list[str]:
         """Folders that the system service may write: its state, and where models are kept."""
         home = self.account.pw_dir
-        own = environment.kept(environment.SYSTEM).get("INGESTD_HOME") or f"{home}/.local/state/ingestd"
+        own = variables.kept(variables.SYSTEM).get("INGESTD_HOME") or f"{home}/.local/state/ingestd"
         return [own, f"{home}/.cache/huggingface"]
 
     @property
@@ -93,7 +93,7 @@ class Systemd:
         return f"{RULES}/50-ingestd-{self.account.pw_name}.rules"
 
     def installed(self) -> bool:
-        """Whether its files are there, of this version or of another."""
+        """Whether its files exist, written by this version or by another."""
         return os.path.exists(self.unit_file if self.account is None else self._drop_in)
 
     def same_home(self) -> bool:
@@ -104,14 +104,14 @@ class Systemd:
     # ----------------------------------------------------------------------------------------------- what is performed
 
     def check(self) -> None:
-        """Raises ``Failure`` where no systemd runs that could have it, or this user may not change it."""
+        """Raises ``CommandError`` where no systemd runs, or where this user may not change the service."""
         self.check_manager()
         if self.account is not None and os.geteuid() != 0:
             again = " ".join(sys.argv[1:])
             raise self._cannot("only root may", f"sudo {sys.executable} -m ingestctl {again}", "change")
 
     def check_manager(self) -> None:
-        """Raises ``Failure`` where no systemd runs that could have it, or this user's own does not answer."""
+        """Raises ``CommandError`` where no systemd runs, or where this user's own manager does not answer."""
         if not os.path.isdir("/run/systemd/system"):
             raise self._cannot(
                 "no systemd runs on this machine (a container, perhaps)",
@@ -128,7 +128,10 @@ class Systemd:
             )
 
     def check_alone(self) -> None:
-        """Raises ``Failure`` where the same user has the other kind of service: one state folder has one daemon."""
+        """Raises ``CommandError`` where the same user has the other kind of service.
+
+        One state folder has one daemon.
+        """
         if self.account is not None:
             path = f"{self.account.pw_dir}/.config/systemd/user/ingestd.service"
             other, way = f"the user service of {self.account.pw_name}", "as that user: ingestctl service uninstall"
@@ -142,7 +145,7 @@ class Systemd:
             )
 
     def write(self) -> list[str]:
-        """Write what is not there as it should be; the paths that were written."""
+        """Write the files that differ; returns their paths."""
         wanted = self.files()
         if self.account is not None and not os.path.isdir(os.path.dirname(RULES)):
             wanted.pop(self._rule)  # no polkit, nobody who would read it
@@ -161,21 +164,21 @@ class Systemd:
         return stale
 
     def prepare(self) -> None:
-        """Look whether the program runs as the service will run it, and make its folders."""
+        """Check that the program runs as the service will run it, and make its folders."""
         if set(sys.executable) & set("\"'\\"):
             raise self._cannot(
                 f"systemd runs no program whose path has quotes or backslashes: {sys.executable}",
                 "install ingestd into an environment with a plainer path",
             )
-        kept = environment.kept() if self.account is None else environment.kept(environment.SYSTEM)
-        environment.trial(kept, self.account)
+        kept = variables.kept() if self.account is None else variables.kept(variables.SYSTEM)
+        run_as_user.trial(kept, self.account)
         if self.account is not None:
-            environment.make_folders(self.writable(), self.account)
+            run_as_user.make_folders(self.writable(), self.account)
 
     def up(self, *, restart: bool = False, seconds: float = UP_S) -> dict[str, str]:
-        """Have it run: returns when it is ready, or raises ``Failure`` with its own words.
+        """Start it. Returns when it is ready; raises ``CommandError`` with its own message when it ends.
 
-        One that has died and that its manager starts again by itself (``RestartSec``) is waited for.
+        A service that died and that its manager starts again by itself (``RestartSec``) is waited for.
         """
         # A life that was there before stays in sight until the manager begins the next one, be it a running process
         # that is to be restarted or a death that is no answer to this start: it is told by its invocation.
@@ -201,12 +204,12 @@ class Systemd:
             time.sleep(0.1)
 
     def down(self) -> None:
-        """Stop it and take it out of the boot; returns when it has ended."""
+        """Stop it and disable it; returns when it has ended."""
         self._systemctl("disable", "--now", "--quiet", self.unit, check=False)
         self._systemctl("stop", self.unit, check=False)
 
     def erase(self) -> list[str]:
-        """Remove its files; the paths that were removed. The template goes with its last user."""
+        """Remove its files; returns their paths. The system's template is removed with its last user."""
         paths = [self.unit_file] if self.account is None else [self._rule, self._drop_in]
         removed = [path for path in paths if files.remove(path)]
         for folder in self._folders():
@@ -218,21 +221,21 @@ class Systemd:
         return removed
 
     def _folders(self) -> list[str]:
-        """Folders that are made with it, the innermost first: they go as well when nobody has put anything there."""
+        """Folders that were made for it, the innermost first: they are removed as well when they are empty."""
         if self.account is not None:
-            return [place.SERVICES]
+            return [locations.SERVICES]
         units = os.path.dirname(self.unit_file)
-        return [os.path.dirname(place.socket()), f"{units}/default.target.wants", units, os.path.dirname(units)]
+        return [os.path.dirname(locations.socket()), f"{units}/default.target.wants", units, os.path.dirname(units)]
 
     def show(self, seconds: float | None = None) -> dict[str, str]:
-        """What the manager knows of it; empty words where it knows nothing, or does not say it within ``seconds``."""
+        """Its properties as the manager reports them; empty texts where it knows none, or takes over ``seconds``."""
         command = ["show", f"--property={','.join(PROPERTIES)}", self.unit]
         done = self._systemctl(*command, check=False, seconds=seconds)
         told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
         return {name: told.get(name, "") for name in PROPERTIES}
 
     def linger(self) -> bool | None:
-        """Whether this user's services run without a login; None where nobody can tell."""
+        """Whether this user's services run without a login; None where no logind answers."""
         user = _account(os.getuid()).pw_name
         done = _run(["loginctl", "show-user", user, "--property=Linger", "--value"])
         if done.returncode == 0:
@@ -241,11 +244,11 @@ class Systemd:
         return False if _run(["loginctl", "list-users"]).returncode == 0 else None
 
     def enable_linger(self) -> None:
-        """Let this user's services run without a login. Raises ``Failure`` when that is refused."""
+        """Let this user's services run without a login. Raises ``CommandError`` when that is refused."""
         user = _account(os.getuid()).pw_name  # without the name, loginctl wants a session to take it from
         done = _run(["loginctl", "--no-ask-password", "enable-linger", user])
         if done.returncode:
-            raise Failure(
+            raise CommandError(
                 done.stderr.strip() or "loginctl refused",
                 operation="turn on",
                 object="lingering",
@@ -259,22 +262,20 @@ class Systemd:
         command = ["journalctl", "--quiet", f"{of}={self.unit}", f"--lines={lines}"]
         return command + ["--follow"] * follow + [f"--priority={priority}"] * (priority is not None)
 
-    def _failed(self, now: dict[str, str]) -> Failure:
-        from ingestctl.daemon import own_exit
-
+    def _failed(self, now: dict[str, str]) -> CommandError:
         words = reason(now) or "it ended at once"
         failure = self._cannot(words, f"see more with: ingestctl service logs{self.flags}", "start")
         if now["ExecMainCode"] == "1":
-            failure.exit = own_exit(int(now["ExecMainStatus"]), words.removeprefix("cannot read "))
+            failure.exit = daemon_program.exit_code(int(now["ExecMainStatus"]), words.removeprefix("cannot read "))
         return failure
 
-    def _refused(self, done: subprocess.CompletedProcess[str]) -> Failure:
+    def _refused(self, done: subprocess.CompletedProcess[str]) -> CommandError:
         words = (done.stderr.strip().splitlines() or ["systemctl refused"])[0]
         by_hand = f"log in as that user, then: systemctl --user start {self.unit}"
         return self._cannot(words, by_hand if self.account is None else f"sudo systemctl start {self.unit}", "start")
 
-    def _cannot(self, words: str, remedy: str, operation: str = "install") -> Failure:
-        return Failure(words, operation=operation, object=self.name, remedy=remedy, exit=EXIT_ERROR)
+    def _cannot(self, words: str, remedy: str, operation: str = "install") -> CommandError:
+        return CommandError(words, operation=operation, object=self.name, remedy=remedy, exit=EXIT_ERROR)
 
     def _systemctl(
         self, *words: str, check: bool = True, seconds: float | None = None
@@ -288,7 +289,7 @@ class Systemd:
 
 
 def mine() -> Systemd | None:
-    """The service that is installed for this user and for this ``INGESTD_HOME``, if one is."""
+    """The service that is installed for this user and this ``INGESTD_HOME``, or None."""
     user = Systemd()
     if user.installed():
         return user if user.same_home() else None
@@ -307,7 +308,7 @@ def same_home(text: str) -> bool:
 
 
 def ending(now: dict[str, str]) -> str:
-    """How its process ended last, in words; empty when it did not."""
+    """How its process ended last, as a sentence; empty when it did not."""
     code, status = now["ExecMainCode"], now["ExecMainStatus"]
     if now["Result"] == "watchdog":
         return "it gave no sign of life, and was ended by the watchdog"
@@ -320,9 +321,9 @@ def ending(now: dict[str, str]) -> str:
 
 
 def reason(now: dict[str, str]) -> str:
-    """Why it does not run, in words; empty where nobody knows.
+    """Why it does not run, as a sentence; empty where the manager knows no reason.
 
-    What it said last is the reason only if it exited by itself: one that was killed had no time to say anything new.
+    What it reported last is the reason only if it exited by itself: a killed process had no time to report anything.
     """
     how, said = ending(now), now["StatusText"]
     if how and (now["ExecMainCode"] not in ("0", "1", "") or now["Result"] == "watchdog"):

@@ -28,7 +28,7 @@ def system_unit(environment: Mapping[str, str], python: str = sys.executable) ->
 
 
 def system_drop_in(environment: Mapping[str, str], writable: list[str]) -> str:
-    """What the template does not know of one user: environment, and the folders that may be written."""
+    """What belongs to one user and not to the template: environment, and the folders that may be written."""
     # Without the minus, a folder that is not there yet would keep the service from starting, in the kernel's words.
     paths = " ".join([word(f"-{path}") for path in writable])
     mounts = " ".join([word(path) for path in writable])
@@ -48,9 +48,9 @@ def agent(environment: Mapping[str, str], log: str, python: str = sys.executable
 
 
 def word(text: str) -> str:
-    """``text`` as one word of a unit file: no specifier, no quote, no separator in it is taken for one.
+    """``text`` as one word of a unit file, with specifiers, quotes and separators escaped.
 
-    A dollar means a variable in a command's arguments alone, so in no word that is made here.
+    A dollar sign means a variable in a command's arguments alone, and no word that is made here is one.
     """
     safe = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return safe if safe == text and text and not set(text) & set(" \t'#;") else f'"{safe}"'
@@ -70,7 +70,7 @@ def _xml(text: str) -> str:
 
 
 def _filled(name: str, **values: str) -> str:
-    """The template with its names replaced; a line that is empty for that is left out."""
+    """The template with its names replaced; a line that becomes empty is left out."""
     lines = []
     for line in _read(name).splitlines():
         filled = line

@@ -1,1 +1,1 @@
-"""One function per verb, named as the verb; beside it ``<verb>_arguments`` describes its argument line."""
+"""One file per verb, named as the verb: ``arguments(parser)`` describes it, ``run(args)`` does it."""

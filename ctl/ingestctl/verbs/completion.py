@@ -1,4 +1,4 @@
-"""``completion``: the script that teaches a shell this client's verbs."""
+"""``completion``: the script with which a shell completes this client's command line."""
 
 from __future__ import annotations
 
@@ -21,21 +21,30 @@ takes it from ~/.bashrc:
 """
 
 
-def completion_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _WORDS
-    # The scripts themselves ask for ``jobs``; no person needs to.
+    # The scripts themselves ask for jobs, flags and sinks when TAB is pressed; no person needs to.
     parser.add_argument(
-        "shell", choices=("bash", "zsh", "fish", "jobs"), metavar="bash|zsh|fish", help="for this shell"
+        "shell",
+        choices=("bash", "zsh", "fish", "jobs", "flags", "sinks"),
+        metavar="bash|zsh|fish",
+        help="for this shell",
     )
-    parser.add_argument("verb", nargs="?", default="", help=argparse.SUPPRESS)
+    parser.add_argument("about", nargs="?", default="", help=argparse.SUPPRESS)
 
 
-def completion(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if args.shell == "jobs":
-        from ingestctl.completion import jobs
+        from ingestctl.completion import job_names
 
-        for name, status in jobs.names(args.verb):
+        for name, status in job_names.names(args.about):
             print(f"{name}\t{status}")
+        return rpc.EXIT_OK
+    if args.shell in ("flags", "sinks"):
+        from ingestctl.completion import catalogue
+
+        for line in catalogue.flags(args.about) if args.shell == "flags" else catalogue.sinks():
+            print(line)
         return rpc.EXIT_OK
     from importlib import import_module
 

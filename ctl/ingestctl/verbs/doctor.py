@@ -1,4 +1,4 @@
-"""``doctor``: will jobs run well on this machine? One line a finding, with the remedy; the daemon's program looks."""
+"""``doctor``: one line per finding of the daemon's program about this machine, with its remedy; and the service."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import time
 from contextlib import closing
 
 from ingestctl import rpc
-from ingestctl.daemon import lines
-from ingestctl.text import clean, duration, many, paint_for
+from ingestctl.daemon_oneshot import lines
+from ingestctl.terminal_text import clean, duration, many, paint_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ingestctl.service.choose import Service
+    from ingestctl.service.detect import Service
 
 SERVICE_S = 8.0
 """Seconds for the service manager to answer."""
@@ -30,7 +30,7 @@ _WHAT_CELLS = 12
 _INSTALL = "ingestctl service install"
 
 
-def doctor_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Works with and without a daemon, and changes nothing. 'warn' breaks nothing; 'FAIL' will, or does already.\n\n"
         "examples:\n  ingestctl doctor\n  ingestctl doctor --load\n"
@@ -41,9 +41,9 @@ def doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
-def doctor(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    service = _Beside()
+    service = _ServiceCheck()
     findings: list[dict[str, Any]] = []
     show = _shower(args)
 
@@ -58,7 +58,7 @@ def doctor(args: argparse.Namespace) -> int:
                 take(answer["finding"])
             whole = whole or "verdict" in answer
     if not whole:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             "it ended before it was through", operation="examine", object="this machine",
             remedy="try again; what was found so far stands",
         )  # fmt: skip
@@ -89,8 +89,8 @@ def _shower(args: argparse.Namespace) -> Any:
 # --------------------------------------------------------------------------------------------------------- the service
 
 
-class _Beside:
-    """The service manager is asked while the rest is looked at; one that does not answer is left alone."""
+class _ServiceCheck:
+    """Asks the service manager in a thread while the rest is checked; one that does not answer is not waited for."""
 
     def __init__(self) -> None:
         self._found: list[dict[str, Any]] = []
@@ -101,16 +101,16 @@ class _Beside:
     def _look(self) -> None:
         try:
             self._found.append(service_finding())
-        except rpc.Failure as failure:
+        except rpc.CommandError as failure:
             text = f"cannot {failure.operation} {failure.object}: {failure.message}"
             self._found.append(_finding("warn", text, failure.remedy))
-        except Exception as error:  # whatever an odd service manager does, the other findings stand
+        except Exception as error:  # whatever the service manager does, the other findings are shown
             self._found.append(
                 _finding("warn", f"the check failed: {type(error).__name__}: {error}", "report this line")
             )
 
     def finding(self) -> dict[str, Any]:
-        """What was found of the service, as soon as it is known, or that nobody said."""
+        """What was found about the service, or that its manager did not answer in time."""
         self._thread.join(max(0.1, self._until - time.monotonic()))
         late = _finding("fail", f"the service manager did not answer within {SERVICE_S:.0f} s", "systemctl status")
         return self._found[0] if self._found else late
@@ -119,7 +119,7 @@ class _Beside:
 def service_finding() -> dict[str, Any]:
     """Whether the daemon starts by itself and goes on when nobody is logged in."""
     from ingestctl.service import files
-    from ingestctl.service.choose import installed, service
+    from ingestctl.service.detect import installed, service
     from ingestctl.service.systemd import reason
 
     if sys.platform != "darwin" and not os.path.isdir("/run/systemd/system"):

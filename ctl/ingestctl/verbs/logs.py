@@ -1,5 +1,7 @@
-"""``logs``: the daemon's log, read from its file or from the journal, so that it can be read when the daemon is the
-trouble. Where it is, a note of the daemon's in its log folder says (``ingestd.host.log_note``)."""
+"""``logs``: the daemon's log, read from its file or from the journal, so that no daemon need run.
+
+Which of the two it is, the daemon notes in its log folder (``ingestd.host.log_note``).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import os
 import sys
 import time
 
-from ingestctl import argument, place, rpc
+from ingestctl import argument_values, locations, rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,22 +22,24 @@ _LOOK_S = 0.25
 _NOTE = "journal.json"
 
 
-def logs_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "On a terminal lines are made readable; into a file or pipe goes the log as it is, one JSON object a line.\n\n"
         "examples:\n  ingestctl logs\n  ingestctl logs -f\n  ingestctl logs -n 1000 | grep 'item failed'\n"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C")
-    parser.add_argument("-n", "--lines", type=argument.count, default=50, metavar="N", help="lines to begin with (50)")
+    parser.add_argument(
+        "-n", "--lines", type=argument_values.count, default=50, metavar="N", help="lines to begin with (50)"
+    )
     parser.add_argument("--json", action="store_true", help="the log as it is, also on a terminal")
 
 
-def logs(args: argparse.Namespace) -> int:
-    if place.is_anothers():
-        raise rpc.Failure(
+def run(args: argparse.Namespace) -> int:
+    if locations.is_anothers():
+        raise rpc.CommandError(
             "INGESTD_SOCKET names it, and a log is found by its daemon's folders alone",
             operation="read",
-            object=f"the log of the daemon at {place.chosen()}",
+            object=f"the log of the daemon at {locations.chosen()}",
             remedy="Set its INGESTD_HOME if it is yours; for your usual daemon's: env -u INGESTD_SOCKET ingestctl logs",
         )
     note = _note()
@@ -48,7 +52,7 @@ def logs(args: argparse.Namespace) -> int:
 def _note() -> dict[str, object] | None:
     """The unit whose journal holds the log; None where the log is a file."""
     try:
-        with open(f"{place.log()}/{_NOTE}", "rb") as file:
+        with open(f"{locations.log()}/{_NOTE}", "rb") as file:
             found = json.loads(file.read(4096))
     except (OSError, ValueError):
         return None
@@ -59,7 +63,7 @@ def _note() -> dict[str, object] | None:
 
 
 def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
-    """What ``journalctl`` gives of the daemon's unit: its log, and beside it what the service manager says of it."""
+    """What ``journalctl`` has of the daemon's unit: its log, and the service manager's messages about it."""
     import subprocess
 
     unit = str(note.get("unit") or "")
@@ -73,7 +77,7 @@ def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
     try:
         reader = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             f"journalctl cannot be run: {error.strerror}",
             operation="read",
             object=place_of_it,
@@ -92,7 +96,7 @@ def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
     if code == 0 and not lines:
         print(f"{place_of_it} holds nothing of it that this user may read", file=sys.stderr)
     if code != 0:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             words[-1] if words else f"journalctl ended with {code}",
             operation="read",
             object=place_of_it,
@@ -105,7 +109,7 @@ def _ask_journal(args: argparse.Namespace, note: dict[str, object]) -> int:
 
 
 def _follow_file(args: argparse.Namespace) -> int:
-    path = place.log_file()
+    path = locations.log_file()
     try:
         begun = False
         while True:
@@ -124,7 +128,7 @@ def _follow_file(args: argparse.Namespace) -> int:
         if isinstance(error, BrokenPipeError):
             raise
         absent = isinstance(error, FileNotFoundError)
-        raise rpc.Failure(
+        raise rpc.CommandError(
             "there is no log yet" if absent else error.strerror or str(error),
             operation="read",
             object=path,
@@ -133,7 +137,7 @@ def _follow_file(args: argparse.Namespace) -> int:
 
 
 def _last_lines(file: BinaryIO, lines: int) -> int:
-    """Where the last ``lines`` lines begin, read from the end: a log may be large."""
+    """Offset at which the last ``lines`` lines begin, found from the end: a log may be large."""
     end = at = file.seek(0, os.SEEK_END)
     wanted = lines
     while at > 0:
@@ -151,7 +155,7 @@ def _last_lines(file: BinaryIO, lines: int) -> int:
 
 
 def _replaced(file: BinaryIO, path: str) -> bool:
-    """After a short sleep: whether ``path`` is another file by now (rotated). A shortened one is begun anew."""
+    """After a short sleep, whether ``path`` is another file (rotated). A shortened file is read from its start."""
     time.sleep(_LOOK_S)
     try:
         now = os.stat(path)
@@ -165,7 +169,7 @@ def _replaced(file: BinaryIO, path: str) -> bool:
 
 
 def _copy(source: BinaryIO | IO[bytes], args: argparse.Namespace, *, flush: bool = False) -> int:
-    """To a file or pipe byte by byte; to a terminal readable. Returns how many pieces there were."""
+    """Copy to a file or pipe as it is, to a terminal as readable text. Returns how many pieces there were."""
     count = 0
     if args.json or not sys.stdout.isatty():
         while data := source.readline() if flush else source.read(_BLOCK):
@@ -175,7 +179,7 @@ def _copy(source: BinaryIO | IO[bytes], args: argparse.Namespace, *, flush: bool
                 sys.stdout.flush()
     else:
         from ingestctl.logline import shown
-        from ingestctl.text import paint_for
+        from ingestctl.terminal_text import paint_for
 
         paint = paint_for(sys.stdout, args.color)
         while data := source.readline():

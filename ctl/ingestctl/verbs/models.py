@@ -1,4 +1,4 @@
-"""``models list|pull|remove``: the models on this machine. Needs no daemon; one that runs does not mind."""
+"""``models list|pull|remove``: the models on this machine, with or without a running daemon."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import time
 from contextlib import closing
 
-from ingestctl import argument, rpc
-from ingestctl.daemon import lines
-from ingestctl.text import bar, clean, columns, cut, duration, percent, size, width
+from ingestctl import argument_values, rpc
+from ingestctl.daemon_oneshot import lines
+from ingestctl.terminal_text import bar, clean, columns, cut, duration, percent, size, width
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ _BAR_CELLS = 24
 _SHORT_COMMIT = 12
 
 _RATE_S = 20.0
-"""The rate is that of so many last seconds: what came before a cut says nothing about the rest."""
+"""Seconds over which the rate is measured: what came before an interruption says nothing about the rest."""
 
 
-def models_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A job fetches its models by itself. pull does it before, with its progress; what was cut short goes on where\n"
         "it was. Models lie in the cache that other programs of the hub use, too (HF_HOME, HF_HUB_CACHE).\n\n"
@@ -39,7 +39,7 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document; for pull, one a line as it goes on")
 
 
-def models(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if (args.name is None) != (args.action == "list"):
         lacks = "it needs the NAME of a model" if args.name is None else "it takes no NAME"
         raise rpc.usage(lacks, operation="run", object=f"models {args.action}", remedy="ingestctl models --help")
@@ -49,7 +49,7 @@ def models(args: argparse.Namespace) -> int:
         )
     if args.action == "list":
         return _list(args.json)
-    name = argument.model(args.name)
+    name = argument_values.model(args.name)
     return _pull(name, args.json) if args.action == "pull" else _remove(name, args.force, args.json)
 
 
@@ -80,7 +80,7 @@ def _row(row: dict[str, Any]) -> list[str]:
 
 
 def _pull(name: str, as_json: bool) -> int:
-    view = _Quiet() if as_json else _Bar() if sys.stdout.isatty() else _Lines()
+    view = _FetchSilent() if as_json else _FetchBar() if sys.stdout.isatty() else _FetchLines()
     try:
         with closing(lines("models", "pull", name)) as answers:
             for answer in answers:
@@ -93,7 +93,7 @@ def _pull(name: str, as_json: bool) -> int:
                 elif "pulled" in answer:
                     view.clear()
                     print(_pulled(answer["pulled"]), flush=True)
-    except rpc.Failure:
+    except rpc.CommandError:
         view.clear()
         raise
     except KeyboardInterrupt:
@@ -106,7 +106,7 @@ def _pull(name: str, as_json: bool) -> int:
 
 
 def _plan(plan: dict[str, Any]) -> str:
-    """The disk that it takes, before a byte is fetched."""
+    """How much will be fetched, and the free disk, said before anything is fetched."""
     left = size(plan["total"] - plan["here"]) if plan["total"] else "an unknown number of bytes"
     of = f" of {size(plan['total'])}, {size(plan['here'])} are here already" if plan["here"] else ""
     what = f"{clean(plan['model'])} is {clean(plan['hub_id'])} at {plan['revision'][:_SHORT_COMMIT]}"
@@ -130,14 +130,14 @@ def _remove(name: str, force: bool, as_json: bool) -> int:
     return rpc.EXIT_OK
 
 
-class _Pace:
+class _FetchRate:
     """Bytes a second over the last ``_RATE_S``."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[float, int]] = []
 
     def words(self, told: dict[str, Any]) -> list[str]:
-        """``120 MB of 1.0 GB``, the rate, the time left: what is known of it."""
+        """``120 MB of 1.0 GB``, the rate, the time left: those that are known."""
         now = time.monotonic()
         done, total = told["done"], told["total"]
         if not done and not total:
@@ -153,7 +153,7 @@ class _Pace:
         return words
 
 
-class _Quiet:
+class _FetchSilent:
     def show(self, told: dict[str, Any]) -> None:
         """The lines themselves are printed."""
 
@@ -161,12 +161,12 @@ class _Quiet:
         """Nothing to take back."""
 
 
-class _Bar(_Quiet):
-    """One line of a terminal, drawn over and over."""
+class _FetchBar(_FetchSilent):
+    """One line of a terminal, redrawn in place."""
 
     def __init__(self) -> None:
         self._plain = "utf" not in (sys.stdout.encoding or "").lower()
-        self._pace = _Pace()
+        self._pace = _FetchRate()
         self._drawn = False
 
     def show(self, told: dict[str, Any]) -> None:
@@ -188,11 +188,11 @@ class _Bar(_Quiet):
             self._drawn = False
 
 
-class _Lines(_Quiet):
+class _FetchLines(_FetchSilent):
     """A line per interval."""
 
     def __init__(self) -> None:
-        self._pace = _Pace()
+        self._pace = _FetchRate()
         self._next = 0.0
 
     def show(self, told: dict[str, Any]) -> None:

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 
-from ingestctl import __version__, argument, place, rpc
-from ingestctl.text import clean
+from ingestctl import __version__, argument_values, locations, rpc
+from ingestctl.terminal_text import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ingestctl.service.choose import Service
+    from ingestctl.service.detect import Service
 
 _EXAMPLES = """\
 examples:
@@ -32,7 +32,7 @@ _ONLY = {"linger": ("install",), "print": ("install",), "json": ("status",), "fo
 _ONLY["priority"] = ("logs",)
 
 
-def service_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument(
         "action", choices=("install", "uninstall", "status", "logs"), help="what to do with it; installing again renews"
@@ -45,12 +45,12 @@ def service_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--linger", action="store_true", help="install: let your services run without a login")
     parser.add_argument("--json", action="store_true", help="status: one JSON document")
     parser.add_argument("-f", "--follow", action="store_true", help="logs: go on with what is written, until Ctrl-C")
-    parser.add_argument("-n", "--lines", type=argument.count, metavar="N", help="logs: lines to begin with (50)")
+    parser.add_argument("-n", "--lines", type=argument_values.count, metavar="N", help="logs: lines to begin with (50)")
     parser.add_argument("-p", "--priority", metavar="LEVEL", help="logs: this and worse: warning, err, …")
 
 
-def service(args: argparse.Namespace) -> int:
-    from ingestctl.service.choose import installed, service as choose
+def run(args: argparse.Namespace) -> int:
+    from ingestctl.service import detect
 
     for name, actions in _ONLY.items():
         if getattr(args, name) and args.action not in actions:
@@ -68,15 +68,15 @@ def service(args: argparse.Namespace) -> int:
             "a service of the system needs no lingering user", operation="use", object="--linger with --system",
             remedy="leave --linger out",
         )  # fmt: skip
-    if args.action in ("install", "uninstall") and place.chosen():
+    if args.action in ("install", "uninstall") and locations.chosen():
         raise rpc.usage(
             "it names somebody's daemon, and a service is about one's own", operation=args.action,
             object="a service while INGESTD_SOCKET is set",
             remedy=f"env -u INGESTD_SOCKET ingestctl service {args.action}",
         )  # fmt: skip
-    found = choose(system=args.system, user=args.account)
+    found = detect.service(system=args.system, user=args.account)
     if args.action in ("status", "logs") and not (args.user or args.system):
-        found = installed() or found  # whichever of the two it is
+        found = detect.installed() or found  # whichever of the two it is
     if args.action == "status":
         return _status(found, args)
     if args.action == "logs":
@@ -88,7 +88,7 @@ def service(args: argparse.Namespace) -> int:
 
 
 def _install(found: Service, args: argparse.Namespace) -> int:
-    from ingestctl.service import environment, files
+    from ingestctl.service import files, variables
 
     if args.print:
         files.show(found.files())
@@ -96,14 +96,16 @@ def _install(found: Service, args: argparse.Namespace) -> int:
     found.check()
     found.check_alone()
     if found.installed() and not found.same_home():
-        raise rpc.Failure(
+        raise rpc.CommandError(
             "it is there for another INGESTD_HOME, whose jobs would stand still from then on",
             operation="install", object=found.name,
             remedy="set INGESTD_HOME as it was then, or take that service away first: "
             f"ingestctl service uninstall{found.flags}",
         )  # fmt: skip
-    if left := environment.settings_left_out():
-        print(f"Note: {', '.join(left)} hold in this shell alone; the service has {place.config()}", file=sys.stderr)
+    if left := variables.settings_left_out():
+        print(
+            f"Note: {', '.join(left)} hold in this shell alone; the service has {locations.config()}", file=sys.stderr
+        )
     found.prepare()
     before = found.show()
     written = found.write()
@@ -127,13 +129,13 @@ def _install(found: Service, args: argparse.Namespace) -> int:
 
 
 def _hand_over(found: Service) -> None:
-    """A daemon that was started by hand ends in order: the service goes on with its jobs."""
-    from ingestctl.service import environment
+    """End a daemon that was started by hand, in order: the service goes on with its jobs."""
+    from ingestctl.service import run_as_user
 
     if found.account is not None and found.account.pw_uid != os.getuid():
-        done = environment.client_as(found.account, "shutdown")
+        done = run_as_user.client(found.account, "shutdown")
         if done.returncode:
-            raise rpc.Failure(
+            raise rpc.CommandError(
                 done.stderr.strip(), operation="end", object=f"the daemon that {found.account.pw_name} has started",
                 remedy="as that user: ingestctl shutdown",
             )  # fmt: skip
@@ -146,14 +148,15 @@ def _hand_over(found: Service) -> None:
         if not away.absent:
             raise
         return
-    from ingestctl.verbs.control import shutdown
+    from ingestctl import daemon_process
 
     print("a daemon that was started by hand runs: the service goes on with its jobs", file=sys.stderr)
-    shutdown(argparse.Namespace())
+    if pid := daemon_process.end():
+        print(f"the daemon (pid {pid}) has ended")
 
 
 def _when(found: Service) -> str:
-    """When it will run, and what would change that."""
+    """When it runs, and the command that would change that."""
     if found.account is not None:
         return f"it starts at boot, as {found.account.pw_name}"
     if sys.platform == "darwin":
@@ -183,7 +186,7 @@ def _uninstall(found: Service) -> int:
 
 def _state(found: Service) -> str:
     if found.account is None or found.account.pw_uid == os.getuid():
-        return place.state()
+        return locations.state()
     return os.environ.get("INGESTD_HOME") or f"{found.account.pw_dir}/.local/state/ingestd"
 
 
@@ -261,10 +264,10 @@ def _told(found: Service, facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _unmanaged(found: Service) -> str:
-    """Why nothing can be learnt of it, with the way on."""
+    """Why its state is unknown, with the remedy."""
     try:
         found.check_manager()
-    except rpc.Failure as failure:
+    except rpc.CommandError as failure:
         return f"{failure.message}; {failure.remedy}"
     return "its service manager says nothing of it; see: journalctl -b -n 50"
 
@@ -275,7 +278,7 @@ def _version(found: Service) -> str:
         return ""
     try:
         return str(rpc.call("hello", {})["version"])
-    except rpc.Failure:
+    except rpc.CommandError:
         return ""
 
 
@@ -285,6 +288,6 @@ def _logs(found: Service, args: argparse.Namespace) -> int:
     try:
         os.execvp(command[0], command)
     except OSError as error:
-        raise rpc.Failure(
+        raise rpc.CommandError(
             error.strerror or str(error), operation="run", object=command[0], remedy="ingestctl logs"
         ) from None

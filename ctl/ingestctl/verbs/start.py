@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ingestctl import argument, rpc
+from ingestctl import argument_values, kinds, rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ _OUTCOMES = {
 }
 
 
-def start_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
-    number = argument.count
+    count = argument_values.count
     parser.add_argument(
         "sources",
         nargs="*",
@@ -43,48 +43,25 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-0", dest="nul", action="store_true", help="paths on stdin end with NUL, as find -print0 writes"
     )
-    parser.add_argument("--name", type=argument.name, help="the job's name (default: from the sources)")
+    parser.add_argument("--name", type=argument_values.name, help="the job's name (default: from the sources)")
+    for step in kinds.STEPS:
+        _add_step(parser, step)
+    for setting in [*(setting for step in kinds.STEPS for setting in step["settings"]), *kinds.SETTINGS]:
+        _add_setting(parser, setting)
     parser.add_argument(
-        "--describe",
-        type=argument.model,
-        metavar="MODEL",
-        help="builtin, none, smolvlm, smolvlm2:500m, a hub id, a folder, or openai:URL#model (default: builtin)",
-    )
-    parser.add_argument(
-        "--embed",
-        type=argument.model,
-        metavar="MODEL",
-        help="builtin, none, siglip2, clip, a hub id, or a folder (default: builtin)",
-    )
-    parser.add_argument(
-        "--embed-text",
-        type=argument.model,
-        metavar="MODEL",
-        help="make a vector of each description too: builtin, a hub id, or a folder (default: none)",
-    )
-    parser.add_argument("--prompt", metavar="TEXT", help="what the describing model is asked about each photo")
-    parser.add_argument("--max-tokens", type=number, metavar="N", help="the longest description")
-    parser.add_argument(
-        "--temperature", type=argument.temperature, metavar="T", help="0 says the likeliest; more, more freely (0 to 2)"
-    )
-    parser.add_argument("--seed", type=argument.seed, metavar="N", help="where the dice of a temperature begin")
-    parser.add_argument(
-        "--exact", action="store_true", default=None, help="full decoding and 32-bit arithmetic: slower"
-    )
-    parser.add_argument(
-        "--passes", type=number, metavar="N", help="2: embed everything first, then describe; 1: each photo whole"
+        "--passes", type=count, metavar="N", help="2: embed everything first, then describe; 1: each photo whole"
     )
     parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument(
-        "--concurrency", type=number, metavar="N", help="requests that an openai: endpoint gets at once (default: 4)"
+        "--concurrency", type=count, metavar="N", help="requests that an openai: endpoint gets at once (default: 4)"
     )
-    parser.add_argument("--batch-size", type=number, metavar="N", help="items per worker process")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="items per worker process")
     parser.add_argument(
-        "--cooldown", type=argument.cooldown, metavar="S", help="seconds between worker processes, or auto"
+        "--cooldown", type=argument_values.cooldown, metavar="S", help="seconds between worker processes, or auto"
     )
-    parser.add_argument("--workers", type=number, metavar="N", help="worker processes at a time")
+    parser.add_argument("--workers", type=count, metavar="N", help="worker processes at a time")
     parser.add_argument(
-        "--limit", type=number, metavar="N", help="only the first N files; a later start without it goes on"
+        "--limit", type=count, metavar="N", help="only the first N files; a later start without it goes on"
     )
     parser.add_argument(
         "--include",
@@ -98,24 +75,74 @@ def start_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="no files or folders like this (a folder: NAME/); may be repeated",
     )
-    parser.add_argument(
-        "--sink",
-        action="append",
-        metavar="SINK",
-        help="qdrant (in the state folder), qdrant:URL of a server, jsonl or jsonl:FILE; may be repeated"
-        " (default: qdrant and jsonl)",
-    )
+    parser.add_argument("--sink", action="append", metavar="SINK", help=_escaped(kinds.sink_help([])))
     parser.add_argument("--follow", action="store_true", help="show progress until the job rests, exit with its result")
 
 
-def start(args: argparse.Namespace) -> int:
+def catalogue_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of steps that other packages declare, and name their sinks in the help.
+
+    A flag that has a meaning here already is left out: nothing that is installed can take it away.
+    """
+    steps, sinks = kinds.catalogue()
+    taken = parser._option_string_actions
+    groups: dict[str, Any] = {}
+    added = []
+    for step in steps:
+        if step["flag"] in taken:
+            continue
+        package = step["package"]
+        group = groups.get(package) or groups.setdefault(package, parser.add_argument_group(f"from {package}"))
+        _add_step(group, step, dest=step["flag"])
+        settings = []
+        for setting in step["settings"]:
+            if setting["flag"] not in taken:
+                _add_setting(group, setting, dest=setting["flag"])
+                settings.append(setting)
+        added.append({**step, "settings": settings})
+    taken["--sink"].help = _escaped(kinds.sink_help(sinks))
+    parser.set_defaults(added=tuple(added))
+
+
+def _add_step(parser: Any, step: dict[str, Any], **more: Any) -> None:
+    """The flag that asks for a step; it is None where it was not typed."""
+    if step["takes"] == "switch":
+        more |= {"action": "store_true", "default": None}
+    elif step["takes"] == "choice":
+        more |= {"choices": step["choices"], "metavar": step["metavar"]}
+    else:
+        more |= {"type": argument_values.model, "metavar": step["metavar"]}
+    parser.add_argument(step["flag"], help=_escaped(step["help"]), **more)
+
+
+def _add_setting(parser: Any, setting: dict[str, Any], **more: Any) -> None:
+    """The flag of one setting; it is None where it was not typed."""
+    if setting["type"] == "switch":
+        more |= {"action": "store_true", "default": None}
+    else:
+        more["metavar"] = setting["metavar"]
+    if setting["type"] in ("int", "float"):
+        number = argument_values.whole if setting["type"] == "int" else argument_values.number
+        more["type"] = number(setting.get("low"), setting.get("high"))
+    parser.add_argument(setting["flag"], help=_escaped(setting["help"]), **more)
+
+
+def _escaped(help: str) -> str:
+    """Help as argparse takes it, which puts values in for what follows a percent sign."""
+    return help.replace("%", "%%")
+
+
+def run(args: argparse.Namespace) -> int:
     if not args.sources:
         return _only_the_daemon(args)
     params: dict[str, Any] = {
-        key: value for key, value in vars(args).items() if key not in ("sources", "nul", "sink", "follow", "color")
+        key: value
+        for key, value in vars(args).items()
+        if key not in ("sources", "nul", "sink", "follow", "color", "added") and not key.startswith("-")
     }
-    params["actor"] = actor()
-    params["sinks"] = None if args.sink is None else [argument.sink(sink) for sink in args.sink]
+    params["steps"] = _added_steps(args)
+    params["actor"] = rpc.actor()
+    params["sinks"] = None if args.sink is None else [argument_values.sink(sink) for sink in args.sink]
     params |= _sources(args)
     # A request that cannot be sent should not leave a daemon behind.
     rpc.request("start", params, 1)
@@ -125,19 +152,28 @@ def start(args: argparse.Namespace) -> int:
     _tell(reply)
     job = reply["job"]
     if args.follow:
-        from ingestctl.follow import follow
+        from ingestctl.job_progress import follow
 
         return follow(job["uuid"], job)
     print("look on with: ingestctl status --watch", file=sys.stderr)
     return rpc.EXIT_OK
 
 
-def actor() -> str:
-    """Who asks, for the job's history."""
-    import os
+def _added_steps(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What was typed about steps that do not ship, one entry per step.
 
-    name = os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid {os.getuid()}"
-    return name.encode("ascii", "replace").decode()
+    ``model`` is the model or the choice, and an empty text for a switch; it is left out where settings alone were
+    typed.
+    """
+    given = vars(args)
+    asked = []
+    for step in given.get("added", ()):
+        typed = given[step["flag"]]
+        settings = {one["name"]: given[one["flag"]] for one in step["settings"] if given[one["flag"]] is not None}
+        if typed is not None or settings:
+            model = {} if typed is None else {"model": "" if typed is True else typed}
+            asked.append({"name": step["name"], **model, "settings": settings})
+    return asked
 
 
 def _sources(args: argparse.Namespace) -> dict[str, Any]:
@@ -149,7 +185,7 @@ def _sources(args: argparse.Namespace) -> dict[str, Any]:
                 object="these sources",
                 remedy="find DIR -print0 | ingestctl start -0 -",
             )
-        return {"sources": [argument.wire_path(source) for source in args.sources]}
+        return {"sources": [argument_values.wire_path(source) for source in args.sources]}
     if len(args.sources) > 1:
         raise rpc.usage(
             "a file list on stdin is a job of its own",
@@ -158,7 +194,7 @@ def _sources(args: argparse.Namespace) -> dict[str, Any]:
             remedy="start them one after the other, or write a folder called - as ./-",
         )
     from ingestctl.filelist import keep_list
-    from ingestctl.text import many
+    from ingestctl.terminal_text import many
 
     if sys.stdin.isatty():
         print("reading paths from the terminal, one a line; Ctrl-D ends", file=sys.stderr)
@@ -168,7 +204,7 @@ def _sources(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _have_daemon() -> bool:
-    from ingestctl.daemon import ensure
+    from ingestctl.daemon_process import ensure
 
     started = ensure()
     if started:
@@ -177,25 +213,26 @@ def _have_daemon() -> bool:
 
 
 def _only_the_daemon(args: argparse.Namespace) -> int:
-    given = [key for key, value in vars(args).items() if key not in ("sources", "color") and value not in (None, False)]
+    typed = {key: value for key, value in vars(args).items() if key not in ("sources", "color", "added")}
+    given = [key for key, value in typed.items() if value not in (None, False)]
     if given:
         raise rpc.usage(
             "there is no source",
             operation="start",
-            object=f"a job with --{given[0].replace('_', '-')}",
+            object=f"a job with --{given[0].lstrip('-').replace('_', '-')}",
             remedy="ingestctl start FOLDER",
         )
-    from ingestctl.verbs.status import show_status
+    from ingestctl.render import print_status
 
     if not _have_daemon():
         print("the daemon is running already", file=sys.stderr)
-    show_status(rpc.call("status", {}), args)
+    print_status(rpc.call("status", {}), args.color)
     return rpc.EXIT_OK
 
 
 def _tell(reply: dict[str, Any]) -> None:
     from ingestctl.render import sink_name
-    from ingestctl.text import clean
+    from ingestctl.terminal_text import clean
 
     job = reply["job"]
     print(f"{clean(job['name'])}: {_OUTCOMES.get(reply['outcome'], clean(reply['outcome']))}")

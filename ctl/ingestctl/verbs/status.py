@@ -1,4 +1,4 @@
-"""``status``: the verb that is typed most, so this path imports least."""
+"""``status``: the jobs and the daemon. It is typed most, so it imports least."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ examples:
 """
 
 
-def status_arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("job", nargs="?", metavar="JOB", help="a job's name or uuid (default: all)")
     how = parser.add_mutually_exclusive_group()
@@ -29,25 +29,19 @@ def status_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--watch", action="store_true", help="draw it anew each second")
 
 
-def status(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if args.watch:
-        from ingestctl.watch import watch
+        from ingestctl.live_status import watch
 
         return watch(args.job, args.color)
-    show_status(_reply(args.job), args)
-    return rpc.EXIT_OK
-
-
-def show_status(reply: dict[str, Any], args: argparse.Namespace) -> None:
-    """Print a status reply as ``--json`` and ``--color`` say."""
-    if getattr(args, "json", False):
+    reply = _reply(args.job)
+    if args.json:
         print(json.dumps(reply))
-        return
-    from ingestctl.render import status_lines
-    from ingestctl.text import paint_for
+    else:
+        from ingestctl.render import print_status
 
-    plain = "utf" not in (sys.stdout.encoding or "").lower()
-    print("\n".join(status_lines(reply, paint_for(sys.stdout, args.color), plain=plain)))
+        print_status(reply, args.color)
+    return rpc.EXIT_OK
 
 
 def _reply(job: str | None) -> dict[str, Any]:
@@ -56,15 +50,15 @@ def _reply(job: str | None) -> dict[str, Any]:
     except rpc.Away as away:
         if not away.absent:
             raise
-    from ingestctl.daemon import oneshot
-    from ingestctl.service.choose import way_on
+    from ingestctl import daemon_oneshot
+    from ingestctl.service.detect import start_hint
 
-    reply = oneshot("status")
-    print(f"no daemon is running: this is what the ledger holds; {way_on()}", file=sys.stderr)
+    reply = daemon_oneshot.reply("status")
+    print(f"no daemon is running: this is what the ledger holds; {start_hint()}", file=sys.stderr)
     if job is not None:
         reply["jobs"] = [known for known in reply["jobs"] if job in (known["name"], known["uuid"])][:1]
         if not reply["jobs"]:
-            raise rpc.Failure(
+            raise rpc.CommandError(
                 "there is no such job", operation="show", object=f"job {job}", remedy="list them with: ingestctl status"
             )
     return reply
