@@ -88,14 +88,21 @@ class StepKind(msgspec.Struct, frozen=True):
 
 
 class StepAsk(msgspec.Struct, frozen=True):
-    """A step as a person asks for it. ``model`` is as typed. ``needs`` are names of steps of the same job; empty means
-    those of the kinds that this kind needs. ``settings`` has only what was given."""
+    """A step as a person asks for it.
+
+    ``kind`` is its name where nothing is said. ``model`` is as typed, empty where none was. ``needs`` are names of
+    steps of the same job; empty means those of the kinds that this kind needs. ``settings`` has only what was given.
+    """
 
     name: str
-    kind: str
-    model: str
+    kind: str = ""
+    model: str = ""
     needs: tuple[str, ...] = ()
     settings: dict[str, str | int | float | bool] = {}
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            msgspec.structs.force_setattr(self, "kind", self.name)
 
 
 MAX_PROMPT: Final = 8000

@@ -82,8 +82,8 @@ def asks(given: Mapping[str, object], more: Iterable[StepAsk] = (), kinds: Kinds
         if kind.name != META.name and model != NONE:
             wanted[kind.name] = StepAsk(kind.name, kind.name, model, (), _settings(kind, given))
     for ask in more:
-        wanted[ask.name] = ask
-        if ask.model == NONE:
+        wanted[ask.name] = with_model(ask, given, kinds)
+        if wanted[ask.name].model == NONE:
             del wanted[ask.name]
     unused = [
         name for name in _setting_names(kinds.values())
@@ -93,6 +93,20 @@ def asks(given: Mapping[str, object], more: Iterable[StepAsk] = (), kinds: Kinds
     if unused:
         raise bad_flag(unused[0], given[unused[0]], "without the step that takes it there is nothing that it is for")
     return tuple(wanted.values())
+
+
+def with_model(ask: StepAsk, given: Mapping[str, object], kinds: Kinds = SHIPPED) -> StepAsk:
+    """An ask in which no model was named gets the one that ``given`` has for its kind; what can only be on is on.
+
+    Raises ``Misconfigured`` when there is none: a setting was given for a step that nobody asked for.
+    """
+    if ask.model:
+        return ask
+    kind = kind_of(ask, kinds)
+    model = ON if kind.takes == "switch" else str(given.get(kind.name) or kind.default)
+    if model == NONE:
+        raise bad_step("no model was named for it", f"the step {ask.name}", f"Give {kind.flag} {kind.metavar} as well")
+    return msgspec.structs.replace(ask, model=model)
 
 
 def _settings(kind: StepKind, given: Mapping[str, object]) -> dict[str, Any]:

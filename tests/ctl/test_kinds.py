@@ -10,6 +10,8 @@ from ingestctl import kinds
 from ingestctl.main import parser_of
 
 from ingestd import config
+from ingestd.kinds.steps import EXACT, META, SHIPPED
+from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS
 from ingestd.protocol import control as c
 from tests.ctl.ctlkit import Home, job
 
@@ -264,8 +266,24 @@ def test_what_ships_has_fields_of_its_own() -> None:
     settings = [setting for step in kinds.STEPS for setting in step["settings"]]
     flags = [entry["flag"] for entry in (*kinds.STEPS, *settings, *kinds.SETTINGS)]
     fields = [flag[2:].replace("-", "_") for flag in flags]
-    assert {*fields, "passes"} == set(config.STEP_FIELDS)
+    assert set(fields) == {*OLD_MODELS, *OLD_SETTINGS}
     assert set(fields) <= set(c.Start.__struct_fields__)
     assert tuple(sink["name"] for sink in kinds.SINKS) == config.SINK_KINDS
     taken = parser_of("start")._option_string_actions
     assert all(flag in taken for flag in flags)
+
+
+def test_what_ships_is_told_as_it_is_declared() -> None:
+    """The client's own table has the flags, the help and the types of the declarations, since it imports none."""
+    declared = {kind.name: kind for kind in SHIPPED.values() if kind is not META}
+    assert {step["name"] for step in kinds.STEPS} == set(declared)
+    for step in kinds.STEPS:
+        kind = declared[step["name"]]
+        told = (step["flag"], step["metavar"], step["help"], step["takes"])
+        assert told == (kind.flag, kind.metavar, kind.help, kind.takes)
+        own = [setting for setting in kind.settings if setting.name != EXACT.name]
+        assert [(s["flag"], s["help"], s["type"], s["metavar"], s.get("low")) for s in step["settings"]] == [
+            (s.flag, s.help, s.type, s.metavar, None if s.type == "text" else s.low) for s in own
+        ]
+    [exact] = kinds.SETTINGS
+    assert (exact["flag"], exact["help"], exact["type"]) == (EXACT.flag, EXACT.help, EXACT.type)

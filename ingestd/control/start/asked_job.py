@@ -9,7 +9,7 @@ import msgspec
 from ingestd.config import VECTOR_SINKS, Settings, SinkSpec, parse_sinks
 from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured
 from ingestd.kinds.steps import NONE, SHIPPED, flag_of
-from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS, JobSpec, Kinds, asks, check_spec, flat
+from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS, JobSpec, Kinds, asks, check_spec, flat, with_model
 from ingestd.policy.recipe import passes_of
 from ingestd.protocol import control as c
 from ingestd.records import JobRow
@@ -92,8 +92,9 @@ def _check_steps(params: c.Start, job: JobRow, kinds: Kinds) -> None:
     """Raises ``IngestError`` when the request asks for steps that the job was not made with."""
     old = flat(job.spec, kinds) | {"passes": passes_of(job.spec, kinds), "exact": bool(job.spec.setting("exact"))}
     pairs = [(key, getattr(params, key), old[key]) for key in (*OLD_MODELS, *OLD_SETTINGS, "passes")]
-    for ask in params.steps or ():
-        mine = job.spec.ask(ask.name)
+    for one in params.steps or ():
+        mine = job.spec.ask(one.name)
+        ask = msgspec.structs.replace(one, model=mine.model) if mine and not one.model else with_model(one, {}, kinds)
         pairs.append((ask.name, ask.model, mine.model if mine else None))
         if mine is not None and ask.model == mine.model and ask != mine:
             pairs.append((ask.name, f"{ask.model} with other settings", mine.model))
