@@ -82,6 +82,9 @@ def test_it_holds_what_is_needed_and_nothing_generic(wheel: Path) -> None:
         "ingestd/worker/models/imagenet_labels.txt",
         "ingestd/worker/models/imagenet_labels.f32",
         "ingestctl/main.py",
+        # That other people's type checkers read our annotations (PEP 561).
+        "ingestd/py.typed",
+        "ingestctl/py.typed",
     } <= set(names)
     packed = {name for name in names if not name.endswith("/") and ".dist-info/" not in name}
     beside = {name.partition(".data/data/")[2] for name in packed} - {""}
