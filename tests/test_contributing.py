@@ -1,4 +1,4 @@
-"""What contributors are given is true: the checklists, filled in with what is there already."""
+"""What contributors are given is true: the checklists, filled in with what is there already, the hooks, the forms."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from ingestd.kinds import media, steps
 from tests.docskit import ROOT, section, text_of
@@ -149,3 +150,37 @@ def test_what_is_typed_exists() -> None:
         assert (ROOT / module.replace(".", "/") / "__init__.py").exists(), module
     for folder in re.findall(r"pytest [^#\n]*?(tests/\w+)", lines):
         assert (ROOT / folder).is_dir(), folder
+
+
+# ---------------------------------------------------------------------------------------------------- hooks and forms
+
+
+def test_the_hooks_are_what_make_check_runs() -> None:
+    """Whoever commits with the hooks finds ``make check`` green; nothing is fetched for it."""
+    config = yaml.safe_load(text_of(".pre-commit-config.yaml"))
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    assert {(hook["language"], hook["pass_filenames"]) for hook in hooks} == {("system", False)}
+    recipe = re.findall(r"^\t\$\(BIN\)/(.*)$", text_of("Makefile").partition("\ncheck:")[2].partition("\n\n")[0], re.M)
+    assert len(recipe) >= 4
+    assert {f".venv/bin/{line}" for line in recipe} <= {hook["entry"] for hook in hooks}
+
+
+@pytest.mark.parametrize("name", ["bug_report", "feature_request"])
+def test_an_issue_form_can_be_filled_in(name: str) -> None:
+    """It has a name, says what it is for, and asks for something that must be given; no field has two meanings."""
+    form = yaml.safe_load(text_of(f".github/ISSUE_TEMPLATE/{name}.yml"))
+    assert form["name"]
+    assert form["description"]
+    fields = [part for part in form["body"] if part["type"] != "markdown"]
+    ids = [field["id"] for field in fields]
+    assert len(ids) == len(set(ids))
+    assert all(field["attributes"]["label"] for field in fields)
+    assert any(field.get("validations", {}).get("required") for field in fields)
+
+
+def test_a_report_has_what_is_needed_to_act() -> None:
+    """Version, the doctor's findings and log lines are asked for, and must be given."""
+    form = yaml.safe_load(text_of(".github/ISSUE_TEMPLATE/bug_report.yml"))
+    needed = {part["id"] for part in form["body"] if part.get("validations", {}).get("required")}
+    assert needed >= {"version", "doctor", "log"}

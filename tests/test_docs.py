@@ -20,6 +20,7 @@ from tests.test_layers import MODULES, layer_of
 
 OURS = [str(path.relative_to(ROOT)) for path in documents()]
 FOR_DEVELOPERS = [path for path in OURS if path not in ("README.md", "CHANGELOG.md")]
+FORMS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob(".github/ISSUE_TEMPLATE/*.yml"))]
 ARCHITECTURE = text_of("docs/architecture.md")
 
 ELSEWHERE = {"aside/", "config.toml", "jobs/<uuid>.json", "ledger.db"}
@@ -36,7 +37,9 @@ LAYERS = {"0, words": 0, "1, policy": 1, "2, mechanism": 2, "3, conduct": 3, "4,
 
 def test_there_are_documents() -> None:
     """The tests below look at these, so an empty list would say nothing."""
-    assert set(OURS) >= {"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/glossary.md"}
+    named = {"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", ".github/pull_request_template.md"}
+    assert set(OURS) >= named
+    assert len(FORMS) >= 2
 
 
 @pytest.mark.parametrize("path", OURS)
@@ -91,7 +94,7 @@ def test_modules_that_are_named_exist(path: str) -> None:
     assert re.findall(OLD_NAMES, prose(text)) == []
 
 
-@pytest.mark.parametrize("path", FOR_DEVELOPERS)
+@pytest.mark.parametrize("path", FOR_DEVELOPERS + FORMS)
 def test_verbs_that_are_named_exist(path: str) -> None:
     """No document tells a reader to type what the client does not know."""
     for verb in re.findall(r"`[^`\n]*\bingestctl ([a-z]+)", text_of(path)):
