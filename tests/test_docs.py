@@ -23,7 +23,7 @@ FOR_DEVELOPERS = [path for path in OURS if path not in ("README.md", "CHANGELOG.
 FORMS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob(".github/ISSUE_TEMPLATE/*.yml"))]
 ARCHITECTURE = text_of("docs/architecture.md")
 
-ELSEWHERE = {"aside/", "config.toml", "jobs/<uuid>.json", "ledger.db"}
+ELSEWHERE = {"aside/", "config.toml", "jobs/<uuid>.json", "kinds.json", "ledger.db"}
 """What the documents name that lies in a daemon's folders and not in the repository."""
 
 ENTRY_POINTS = {"ingestd.sinks", "ingestd.steps"}
@@ -202,10 +202,10 @@ def test_the_contents_list_the_sections() -> None:
 # -------------------------------------------------------------------------------------------------------- the glossary
 
 COMMON = """
-asked awake away back began begun closed closing delivered disk encode encoded end ended error fatal fetched fetching
-finish finished forgotten give gone grown hashed hello hits kill known locked looked lookup lost made outcomes probed
-ready refused removed removing resolve resolved roots search send set short sources spawn start started status stored
-tallied trouble wake wanted
+asked awake away back before began begun changed closed closing delivered died disk encode encoded end ended error
+fatal fetched fetching finish finished forgotten give gone grown hashed hello hits kill known locked looked lookup
+lost made moved outcomes probed ready refused removed removing requested resolve resolved roots search send set short
+sources spawn start started status stored tallied trouble waits wake wanted
 """
 """Words in the names of messages, events and commands that mean there what they mean in English, or that are a form of
 a word in the glossary. A new word is added here, or explained there."""
@@ -220,9 +220,9 @@ def terms(heading: str) -> list[str]:
 def message_words() -> set[str]:
     """The words that the names of messages, events and commands are made of."""
     found: set[str] = set()
-    for module in ("policy.messages", "protocol.work", "protocol.walk", "protocol.sink"):
-        tree = ast.parse(MODULES[f"ingestd.{module}"].read_text(encoding="utf-8"))
-        for node in tree.body:
+    named = re.compile(r"ingestd\.(policy\.(messages|notices)|protocol\.(work|walk|sink))")
+    for module in filter(named.fullmatch, MODULES):
+        for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 found |= {word.lower() for word in re.findall(r"[A-Z][a-z]+", node.name)}
     return found
