@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without bytecode every worker would compile its imports anew, for ever.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check chaos bench install uninstall clean
+.PHONY: help setup demo test check chaos bench install uninstall clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -20,6 +20,8 @@ help: ## what can be made
 	$(BIN)/pip install --quiet -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+setup: .venv/made ## the environment in .venv, once, for everything below
 
 demo: .venv/made ## ingest real photos (or DIR=/some/folder) with the builtin models and search them
 	@$(BIN)/python tests/demo.py $(if $(filter command,$(origin DIR)),'$(subst ','\'',$(value DIR))')

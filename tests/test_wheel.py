@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from pathlib import Path
 import pytest
 
 from ctl import hatch_build
+from tests.docskit import documents, links, text_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png")
@@ -82,6 +84,9 @@ def test_it_holds_what_is_needed_and_nothing_generic(wheel: Path) -> None:
         "ingestd/worker/models/imagenet_labels.txt",
         "ingestd/worker/models/imagenet_labels.f32",
         "ingestctl/main.py",
+        # That other people's type checkers read our annotations (PEP 561).
+        "ingestd/py.typed",
+        "ingestctl/py.typed",
     } <= set(names)
     packed = {name for name in names if not name.endswith("/") and ".dist-info/" not in name}
     beside = {name.partition(".data/data/")[2] for name in packed} - {""}
@@ -96,6 +101,29 @@ def test_it_holds_what_is_needed_and_nothing_generic(wheel: Path) -> None:
     }
     written |= {f"ingestctl/service/templates/{path.name}" for path in (ROOT / "service").iterdir()}
     assert shipped == written
+
+
+def test_the_source_distribution_is_a_whole_checkout(folder: Path) -> None:
+    """Whoever unpacks it can read every document, follow its links, build the wheel and run the tests."""
+    out = folder / "sdist"
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done
+    (built,) = out.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    needed = {str(path.relative_to(ROOT)) for path in documents()}
+    needed |= {link.partition("#")[0] for link in links(text_of("README.md")) if ":" not in link} - {""}
+    needed |= {"Makefile", "requirements.lock", "LICENSE", ".ci/run", ".pre-commit-config.yaml", "docs/draw_states.py"}
+    needed |= {
+        "ingestd/py.typed",
+        "service/ingestd.service",
+        "ctl/install.sh",
+        "tests/conftest.py",
+        "bench/__main__.py",
+    }
+    needed |= {str(path.relative_to(ROOT)) for path in ROOT.glob(".github/**/*") if path.is_file()}
+    assert needed <= held
 
 
 def test_every_import_is_a_declared_dependency(wheel: Path) -> None:
