@@ -18,7 +18,7 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       ``read_scope``, ``walks``, ``sources``, ``sinks``, ``search`` and ``power``;
                       ``control`` (``transport`` is the socket, its clients and their rights; the verbs)
 4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),
-                      ``__main__``: configuration, signals, one task group, exit codes
+                      ``settings_file``, ``__main__``: configuration, signals, one task group, exit codes
 children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``; nobody imports them
 ====================  ==========================================================================================
 

@@ -1,6 +1,6 @@
 """What the doctor knows before it looks at anything else: settings, the ledger's jobs, what a daemon says of itself.
 
-Each of the three may fail, and that is a finding of its own; the rest then goes by what is context.
+Each of the three may fail, and that is a finding of its own; the rest then goes by what is known.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ingestd import config, paths
 from ingestd.doctor.checking import BLOCKED_S, blocking
 from ingestd.errors import IngestError
 from ingestd.ledger import jobs, report
+from ingestd.ledger.offline import from_ledger
 from ingestd.ledger.report import JobFacts
 from ingestd.paths import Places
 from ingestd.protocol import control as c
@@ -28,6 +29,7 @@ from ingestd.protocol.pathtext import shown
 from ingestd.protocol.wire import LineReader
 from ingestd.protocol.work import Machine, Step
 from ingestd.records import JobRow
+from ingestd.settings_file import read_config
 
 ACTIVE: Final = ("queued", "running", "waiting", "paused")
 """Statuses of a job that goes on: what it needs and lacks is a failure. A job that has ended may need it again."""
@@ -132,8 +134,6 @@ async def _is_there(folder: Path) -> bool:
 
 
 async def _settings(context: Context) -> None:
-    from ingestd.__main__ import read_config
-
     places = context.places
     try:
         context.settings = await blocking(lambda: config.load(os.environ, read_config(places), str(places.config)))
@@ -144,8 +144,6 @@ async def _settings(context: Context) -> None:
 
 
 async def _jobs(context: Context) -> None:
-    from ingestd.oneshot import from_ledger
-
     try:
         found = await blocking(partial(from_ledger, context.places.ledger, _read))
         context.jobs = found or []
