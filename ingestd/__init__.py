@@ -17,8 +17,9 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
 3 conduct             ``supervisor`` (``loop`` performs what ``decide`` returns, by parts that know only ``shared``);
                       ``control`` (``transport`` is the socket, its clients and their rights; the verbs)
 4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),
-                      ``__main__``: configuration, signals, one task group, exit codes
-children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``; nobody imports them
+                      ``settings_file``, ``__main__``: configuration, signals, one task group, exit codes
+children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``, heard through
+                      ``child_channel``; nobody imports them
 ====================  ==========================================================================================
 
 The client ``ingestctl`` lives in ``ctl/`` and uses the standard library alone.

@@ -7,15 +7,7 @@ import os
 import sys
 
 from ingestd import __version__, paths
-from ingestd.errors import (
-    EX_USAGE,
-    EXIT_ERROR,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_USAGE,
-    IngestError,
-    Misconfigured,
-)
+from ingestd.errors import EX_USAGE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, IngestError
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -58,30 +50,15 @@ def main() -> int:
 
 
 def _serve(launchd: bool) -> int:
-    from ingestd import config, daemon
+    from ingestd import daemon
     from ingestd.catalogue_file import known_kinds
+    from ingestd.settings_file import load
 
     places = paths.places()
     os.umask(0o077)
-
-    def settings() -> config.Settings:
-        return config.load(os.environ, read_config(places), str(places.config), known_kinds(places.state))
-
-    return daemon.begin(places, settings, terminal=sys.stderr.isatty(), launchd=launchd)
-
-
-def read_config(places: paths.Places) -> str | None:
-    """The text of ``config.toml``, or None when there is none. Raises ``Misconfigured`` when it cannot be read."""
-    try:
-        return places.config.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        why = (error.strerror if isinstance(error, OSError) else "it is not text in UTF-8") or str(error)
-        raise Misconfigured(
-            why, operation="read", object=f"the configuration in {places.config}",
-            remedy="Mend the file, or move it away", exit=EXIT_USAGE,
-        ) from error  # fmt: skip
+    return daemon.begin(
+        places, lambda: load(places, known_kinds(places.state)), terminal=sys.stderr.isatty(), launchd=launchd
+    )
 
 
 if __name__ == "__main__":

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
-from ingestd import __version__, config, paths
+from ingestd import __version__, paths, settings_file
 from ingestd.errors import IngestError
 from ingestd.host.log_note import where
-from ingestd.ledger import aside, report
-from ingestd.ledger.ledger import SCHEMA_VERSION
-from ingestd.ledger.reader import open_reader
+from ingestd.ledger import report
+from ingestd.ledger.offline import from_ledger
 from ingestd.protocol import control as c, rpc
-
-T = TypeVar("T")
 
 
 def answer(verb: str, words: Sequence[str] = ()) -> int:
@@ -63,33 +55,8 @@ def job_facts() -> list[report.JobFacts]:
     return from_ledger(paths.places().ledger, report.facts) or []
 
 
-def from_ledger(ledger: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
-    """What ``read`` finds in the ledger; None where there is no ledger. Raises ``IngestError``."""
-    try:
-        if not ledger.exists():
-            return None
-        if (why := _trouble(ledger)) is None:
-            with closing(open_reader(ledger)) as db:
-                return read(db)
-    except (OSError, sqlite3.Error) as error:
-        why = str(error)
-    raise IngestError(
-        why, operation="read", object=f"the ledger {ledger}",
-        remedy="ingestctl start begins the daemon, which says what can be done",
-    )  # fmt: skip
-
-
-def _trouble(ledger: Path) -> str | None:
-    """Why the ledger cannot be read here; the daemon knows what to do then."""
-    if aside.version_of(ledger, SCHEMA_VERSION) > SCHEMA_VERSION:
-        return "a newer release wrote it"
-    return aside.damage(ledger)
-
-
 def configuration() -> c.ConfigReply:
     """Every setting with its source."""
-    from ingestd.__main__ import read_config
-
     places = paths.places()
-    settings = config.load(os.environ, read_config(places), str(places.config))
+    settings = settings_file.load(places)
     return c.ConfigReply([c.ConfigRow(key, s.value, s.source) for key, s in settings.values.items()])

@@ -3,8 +3,8 @@
 ``checking`` runs checks side by side, each with a deadline; ``context`` is what they go by (settings, the ledger's
 jobs, what a daemon says of itself); ``doctor_child`` speaks with children, which touch what may hang or weighs much.
 The checks, one family a file: ``places`` (state folder, ledger, log, socket, daemon), ``sources``, ``models`` (with
-memory), ``sinks``, ``machine`` (open files, clock), ``power`` (awake, lid), ``locks``. The client adds what it knows of
-the service."""
+memory), ``sinks``, ``kinds`` (those of other packages), ``machine`` (open files, clock), ``power`` (awake, lid),
+``locks``. The client adds what it knows of the service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Final
 import anyio
 import msgspec
 
-from ingestd.doctor import locks, machine, models, places, power, sinks, sources
+from ingestd.doctor import kinds, locks, machine, models, places, power, sinks, sources
 from ingestd.doctor.checking import CHILD_S, Check, examine, refused
 from ingestd.doctor.context import Context, look
 from ingestd.errors import EXIT_USAGE, Misconfigured
@@ -44,6 +44,7 @@ def checks(context: Context) -> list[Check]:
         Check("source", partial(sources.sources, context), BUSY, CHILD_S),
         Check("model", partial(models.models, context), BUSY, CHILD_S + 2),
         Check("sink", partial(sinks.sinks, context), BUSY, CHILD_S + 2),
+        Check("packages", partial(kinds.kinds, context), DISK),
         Check("open files", partial(machine.files, context), BUSY),
         Check("clock", partial(machine.clock, context), BUSY),
         Check("awake", partial(power.awake, context), BUS, CHILD_S),

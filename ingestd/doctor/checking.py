@@ -1,4 +1,4 @@
-"""Checks side by side, each with a deadline; what they find is told in their order, as soon as it is context.
+"""Checks side by side, each with a deadline; what they find is told in their order, as soon as it is known.
 
 A check that hangs or fails is a finding of its own and stops no other.
 """

@@ -1,6 +1,6 @@
 """What the doctor knows before it looks at anything else: settings, the ledger's jobs, what a daemon says of itself.
 
-Each of the three may fail, and that is a finding of its own; the rest then goes by what is context.
+Each of the three may fail, and that is a finding of its own; the rest then goes by what is known.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import anyio
 import msgspec
 import psutil
 
-from ingestd import config, paths
+from ingestd import config, paths, settings_file
 from ingestd.doctor.checking import BLOCKED_S, blocking
 from ingestd.errors import IngestError
 from ingestd.ledger import jobs, report
+from ingestd.ledger.offline import from_ledger
 from ingestd.ledger.report import JobFacts
 from ingestd.paths import Places
 from ingestd.protocol import control as c
@@ -132,11 +133,9 @@ async def _is_there(folder: Path) -> bool:
 
 
 async def _settings(context: Context) -> None:
-    from ingestd.__main__ import read_config
-
     places = context.places
     try:
-        context.settings = await blocking(lambda: config.load(os.environ, read_config(places), str(places.config)))
+        context.settings = await blocking(lambda: settings_file.load(places))
     except IngestError as error:
         context.settings_error = error
     except TimeoutError:
@@ -144,8 +143,6 @@ async def _settings(context: Context) -> None:
 
 
 async def _jobs(context: Context) -> None:
-    from ingestd.oneshot import from_ledger
-
     try:
         found = await blocking(partial(from_ledger, context.places.ledger, _read))
         context.jobs = found or []

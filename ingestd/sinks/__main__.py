@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ingestd.child import Channel, run_child
+from ingestd.child import run_child
+from ingestd.child_channel import Channel
 from ingestd.errors import ProtocolError
 from ingestd.protocol.sink import SinkSetup, ToSink
 from ingestd.protocol.work import Finish

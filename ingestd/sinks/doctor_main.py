@@ -15,7 +15,8 @@ from urllib.request import getproxies
 
 import msgspec
 
-from ingestd.child import Channel, run_child
+from ingestd.child import run_child
+from ingestd.child_channel import Channel
 from ingestd.errors import IngestError, Misconfigured, ProtocolError, Unavailable
 from ingestd.protocol.addresses.qdrant_url import Server, collection_name, parse
 from ingestd.protocol.doctor import LookAtSinks, Looked, ToLooker

@@ -34,7 +34,7 @@ MAX_ANSWER: Final = 8 * 1024 * 1024
 
 
 class Line(Protocol):
-    """The child's end of the protocol (``child.Channel``)."""
+    """The child's end of the protocol (``child_channel.Channel``)."""
 
     def send(self, message: FromSink, /) -> None: ...
 

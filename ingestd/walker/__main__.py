@@ -6,7 +6,8 @@ import gc
 import os
 import sqlite3
 
-from ingestd.child import Channel, run_child
+from ingestd.child import run_child
+from ingestd.child_channel import Channel
 from ingestd.errors import Unavailable
 from ingestd.ledger.reader import open_reader
 from ingestd.lockdown import Access

@@ -13,7 +13,8 @@ from typing import Any, Final
 import anyio
 
 from ingestd import paths
-from ingestd.child import Channel, run_child
+from ingestd.child import run_child
+from ingestd.child_channel import Channel
 from ingestd.errors import IngestError, ProtocolError
 from ingestd.protocol.addresses.endpoint_url import PREFIX, parse
 from ingestd.protocol.doctor import LookAtModels, Looked, ModelAsk, ToLooker

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ingestd.child import Channel
+from ingestd.child_channel import Channel
 from ingestd.errors import IngestError, ItemError, ProtocolError
 from ingestd.protocol.work import (
     Drain,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ingestd.child import Channel, run_child
+from ingestd.child import run_child
+from ingestd.child_channel import Channel
 from ingestd.errors import Misconfigured, ProtocolError
 from ingestd.protocol.models import ListModels, Models, Planned, Pulled, PullModel, RemoveModel, ToModels
 from ingestd.protocol.work import Fetching, Finish

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ingestd import lockdown
-from ingestd.child import Channel
+from ingestd.child_channel import Channel
 from ingestd.errors import FailureKind, IngestError, ItemError, ProtocolError
 from ingestd.protocol.work import (
     Began,

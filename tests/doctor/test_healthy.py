@@ -29,8 +29,8 @@ def test_every_family_is_looked_at(healthy: Findings) -> None:
     """A line for each thing, in an order that does not depend on which check is through first."""
     order = list(dict.fromkeys(one["what"] for one in healthy.all))
     assert order == [
-        *("daemon", "state folder", "ledger", "log", "socket", "source", "model", "memory", "sink", "open files"),
-        *("clock", "awake", "lid", "lockdown", "service"),
+        *("daemon", "state folder", "ledger", "log", "socket", "source", "model", "memory", "sink", "packages"),
+        *("open files", "clock", "awake", "lid", "lockdown", "service"),
     ]
     assert len(healthy.of("sink")) == 3
 

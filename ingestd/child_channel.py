@@ -1,0 +1,104 @@
+"""The child's end of its socket: messages to and from the daemon, whole and in order.
+
+When the socket ends the process ends, at once: the ledger is the truth, so there is nothing in a child worth saving.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
+
+import msgspec
+
+from ingestd.errors import ProtocolError
+from ingestd.protocol.wire import FrameReader, frame
+
+In = TypeVar("In")
+T = TypeVar("T")
+
+EXIT_PARENT_GONE: Final = 70
+"""Exit code of a child whose daemon is gone. Nobody is left to read it."""
+
+
+class Stream(Protocol):
+    """What a channel needs of a socket. Both raise ``OSError`` where the peer is gone."""
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def sendall(self, data: bytes, /) -> object: ...
+
+
+class PeerGone(BaseException):
+    """The other end is gone. Raised only where a child runs in a thread, which cannot end its process."""
+
+
+class Channel(Generic[In]):
+    """The child's end of its socket. ``send`` may be called from any thread; ``receive`` gives messages in order."""
+
+    def __init__(self, stream: Stream, decoder: msgspec.msgpack.Decoder[In]) -> None:
+        self._stream = stream
+        self._decoder = decoder
+        self._encoder = msgspec.msgpack.Encoder()
+        self._lock = threading.Lock()
+        self._frames = FrameReader()
+        self._inbox: queue.SimpleQueue[In] = queue.SimpleQueue()
+        self._progress: Callable[[], None] | None = None
+
+    def start(self, progress: Callable[[], None] | None = None) -> None:
+        """Read from now on in a thread; ``progress`` is called with each message that is sent."""
+        self._progress = progress
+        threading.Thread(target=self._read, name="channel", daemon=True).start()
+
+    def await_one(self, wanted: Callable[[In], T | None]) -> T:
+        """Before ``start``: read until ``wanted`` says something of a message. All are received later, in order."""
+        while True:
+            messages = self._take()
+            for message in messages:
+                self._inbox.put(message)
+            for message in messages:
+                if (found := wanted(message)) is not None:
+                    return found
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Send one message, whole; blocks while the daemon is not reading."""
+        data = frame(self._encoder.encode(message))
+        with self._lock:
+            try:
+                self._stream.sendall(data)
+            except OSError:
+                self._leave()
+        if self._progress is not None:
+            self._progress()
+
+    def receive(self, timeout: float | None = None) -> In | None:
+        """The next message; None when ``timeout`` seconds pass without one (0: only what is there already)."""
+        try:
+            return self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _read(self) -> None:
+        while True:
+            for message in self._take():
+                self._inbox.put(message)
+
+    def _take(self) -> list[In]:
+        """What arrives next, decoded; where nothing will, this process ends."""
+        try:
+            data = self._stream.recv(1 << 16)
+            messages = [self._decoder.decode(body) for body in self._frames.feed(data)]
+        except (OSError, ProtocolError, msgspec.DecodeError) as error:
+            if not isinstance(error, OSError):
+                print(f"channel: {error}", file=sys.stderr, flush=True)
+            data = b""
+        if not data:
+            self._leave()
+        return messages
+
+    def _leave(self) -> NoReturn:
+        """The peer is gone, or speaks nonsense: end here. A child in a thread raises ``PeerGone`` instead."""
+        os._exit(EXIT_PARENT_GONE)
