@@ -35,7 +35,9 @@ def layer_of(module: str) -> int | None:
         return 0
     if module in POLICY or module.startswith("ingestd.policy"):
         return 1
-    if module.startswith(("ingestd.ledger", "ingestd.host", "ingestd.logs")) or module == "ingestd.supervisor.children":
+    if module.startswith(("ingestd.ledger", "ingestd.host", "ingestd.logs", "ingestd.executors")):
+        return 2
+    if module == "ingestd.supervisor.children":
         return 2
     if module.startswith(("ingestd.supervisor.", "ingestd.control")):
         return 3

@@ -182,7 +182,11 @@ class Supervisor:
             await self.until(lambda: not self.children.alive and not self.view.workers)
             return
         trouble = self.ledger.trouble
-        self.log.warning("not all has ended in time: the rest is killed", pids=sorted(self.children.alive), why=trouble)
+        self.log.warning(
+            "not all has ended in time: the rest is killed",
+            pids=[child.pid for child in self.children.alive],
+            why=trouble,
+        )
         self.children.kill_all()
         # What still waits for a ledger that cannot be written waits in vain: the next start takes it back.
         self._given_up = True

@@ -19,7 +19,7 @@ WAITS = {
     "ingestd.policy.plan.WALK_END_S": 0.5,
     "ingestd.policy.plan.DRAIN_S": 0.5,
     "ingestd.policy.plan.CLOSING_DRAIN_S": 1.0,
-    "ingestd.supervisor.children.ABANDON_S": 1.0,
+    "ingestd.executors.spawn.ABANDON_S": 1.0,
     "ingestd.supervisor.sources.ROOTS_S": 3.0,
 }
 
