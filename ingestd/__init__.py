@@ -13,7 +13,8 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       ``state`` that is known, ``messages`` in and out, ``decide`` and ``plan``, ``activity``,
                       ``recipe``, ``pace``, ``disk_estimate``): no clock, no OS, no I/O
 2 mechanism           ``ledger`` (the SQLite database: the only room with SQL), ``host`` (clocks, disk, power,
-                      the service manager), ``logs``, ``supervisor.children`` (starts, hears and ends child processes)
+                      the service manager), ``logs``, ``executors`` (start, hear and end children, by a contract),
+                      ``supervisor.children`` (the daemon's: which live, which hang), ``catalogue_file``
 3 conduct             ``supervisor`` (``loop`` performs what ``decide`` returns, by parts that know only ``shared``);
                       ``control`` (``transport`` is the socket, its clients and their rights; the verbs)
 4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),

@@ -5,23 +5,21 @@ The ledger is only looked at, for the jobs that use a model which is to be remov
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+import anyio
 import msgspec
 
 from ingestd.errors import EXIT_ERROR, EXIT_TEMPORARY, EXIT_USAGE, IngestError, Misconfigured
+from ingestd.executors.base import ChildSpec, Ending
+from ingestd.executors.spawn import SpawnExecutor
 from ingestd.ledger.report import JobFacts
 from ingestd.protocol import models, work
-from ingestd.protocol.wire import FrameReader, frame
 
 ACTIVE: Final = ("queued", "running", "waiting", "paused")
+
+_CHILD: Final = ChildSpec("ingestd.worker.models_main", "models", models.ToModels, models.FromModels, online=True)
 
 _LINES: Final[dict[type[Any], str]] = {
     models.Models: "models",
@@ -53,23 +51,42 @@ def run(words: Sequence[str], jobs: Callable[[], list[JobFacts]], say: Callable[
                 remedy="Call it through ingestctl models list, pull NAME or remove NAME",
                 exit=EXIT_USAGE,
             )
-    with _child() as (process, sock, stderr):
-        sock.sendall(frame(msgspec.msgpack.encode(request)))
-        for message in _messages(sock):
-            if isinstance(message, work.Fatal):
-                raise _error(message)
+    ending = anyio.run(_ask, request, say, backend="asyncio")
+    if ending.fatal is not None:
+        raise _error(ending.fatal)
+    if not ending.clean:
+        raise IngestError(
+            f"its process ended: {ending.cause()}", operation="ask for", object="models",
+            remedy="Try again; what has come stays",
+        )  # fmt: skip
+    return 0
+
+
+async def _ask(request: msgspec.Struct, say: Callable[[object], None]) -> Ending:
+    """Print what the child answers, as it comes; how it ended. It ends with this call."""
+    endings: list[Ending] = []
+    ended = anyio.Event()
+
+    def hear(messages: list[Any]) -> None:
+        for message in messages:
             if kind := _LINES.get(type(message)):
                 say({kind: msgspec.structs.asdict(message) | _rows(message)})
-        if process.wait() != 0:
-            stderr.seek(0)
-            last = stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise IngestError(
-                f"its process ended with {process.returncode}{''.join(f': {line}' for line in last)}",
-                operation="ask for",
-                object="models",
-                remedy="Try again; what has come stays",
-            )
-    return 0
+            else:
+                child.kill(f"it answered with {type(message).__name__}, which was not asked for")
+
+    def end(ending: Ending) -> None:
+        endings.append(ending)
+        ended.set()
+
+    async with anyio.create_task_group() as tasks:
+        child = SpawnExecutor(tasks).start(_CHILD, hear, end)
+        child.send(request)
+        try:
+            await ended.wait()
+        finally:
+            child.kill()
+            tasks.cancel_scope.cancel()  # it does not wait for what the kernel holds
+    return endings[0]
 
 
 def _uses(jobs: Callable[[], list[JobFacts]], *, forced: bool) -> list[models.ModelUse]:
@@ -93,30 +110,3 @@ def _rows(message: Any) -> dict[str, object]:
 def _error(fatal: work.Fatal) -> IngestError:
     code = EXIT_TEMPORARY if fatal.kind == "unavailable" else EXIT_ERROR
     return IngestError(fatal.message, operation=fatal.operation, object=fatal.object, remedy=fatal.remedy, exit=code)
-
-
-@contextmanager
-def _child() -> Iterator[tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]]:
-    """The models child with our end of its socket and what it prints; it dies with this process, or with the block."""
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-m", "ingestd.worker.models_main"]
-    with ours, tempfile.TemporaryFile() as stderr:
-        with theirs:
-            words = ["--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
-            process = subprocess.Popen(
-                command + words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
-            )
-        try:
-            yield process, ours, stderr
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-
-def _messages(sock: socket.socket) -> Iterator[Any]:
-    frames = FrameReader()
-    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(models.FromModels)
-    while data := sock.recv(1 << 16):
-        for body in frames.feed(data):
-            yield decoder.decode(body)

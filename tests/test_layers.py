@@ -36,7 +36,8 @@ def layer_of(module: str) -> int | None:
         return 0
     if module in POLICY or module.startswith("ingestd.policy"):
         return 1
-    if module.startswith(("ingestd.ledger", "ingestd.host", "ingestd.logs")) or module in MECHANISM:
+    mechanism = ("ingestd.ledger", "ingestd.host", "ingestd.logs", "ingestd.executors")
+    if module.startswith(mechanism) or module in MECHANISM:
         return 2
     if module.startswith(("ingestd.supervisor.", "ingestd.control")):
         return 3

@@ -4,118 +4,101 @@ is gone long before it.
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import msgspec
-from anyio.abc import Process, UNIXSocketStream
 
-from ingestd.errors import IngestError, ProtocolError, Unavailable
-from ingestd.lockdown.environment import of_child
-from ingestd.protocol.wire import FrameReader, frame
-from ingestd.protocol.work import Fatal, Hello
+from ingestd.errors import IngestError, Unavailable
+from ingestd.executors.base import ChildSpec, Ending, Handle
+from ingestd.executors.spawn import SpawnExecutor
 
 _GONE_S: Final = 0.5
 """Seconds in which a killed child is reaped, if the kernel lets it go at all."""
 
+T = TypeVar("T")
+
 
 class Asked:
-    """A running child: ``answers`` until it has ended its side, and its last words if it ended badly."""
+    """A running child: ``answers`` until it has ended, then ``ending``."""
 
-    def __init__(self, process: Process, stream: UNIXSocketStream, incoming: Any, said: Any) -> None:
-        self.process = process
-        self._stream = stream
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(incoming)
-        self._said = said
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.ending: Ending | None = None
+        self._send, self._answers = anyio.create_memory_object_stream[Any](float("inf"))
 
-    async def send(self, message: msgspec.Struct) -> None:
-        """One message, whole."""
-        await self._stream.send(frame(msgspec.msgpack.encode(message)))
+    def hear(self, messages: list[Any]) -> None:
+        """Keep what has come, for ``answers``."""
+        for message in messages:
+            self._send.send_nowait(message)
+
+    def end(self, ending: Ending) -> None:
+        """It has ended: ``answers`` ends when what came before is taken."""
+        self.ending = ending
+        self._send.close()
 
     async def answers(self) -> AsyncIterator[Any]:
-        """What it sends, apart from its hello. Raises ``IngestError`` with its own words where it gives up."""
-        frames = FrameReader()
-        while True:
-            try:
-                data = await self._stream.receive()
-            except (anyio.EndOfStream, anyio.BrokenResourceError):
-                return
-            for message in [self._decoder.decode(body) for body in frames.feed(data)]:
-                if isinstance(message, Fatal):
-                    kind = Unavailable if message.kind == "unavailable" else IngestError
-                    raise kind(
-                        message.message, operation=message.operation, object=message.object, remedy=message.remedy
-                    )
-                if not isinstance(message, Hello):
-                    yield message
+        """What it sends, until it ends. Raises ``IngestError`` with its own words where it gives up."""
+        async for message in self._answers:
+            yield message
+        if self.ending is not None and (fatal := self.ending.fatal):
+            kind = Unavailable if fatal.kind == "unavailable" else IngestError
+            raise kind(fatal.message, operation=fatal.operation, object=fatal.object, remedy=fatal.remedy)
 
     def last_line(self) -> str:
-        """The last line that it printed."""
-        self._said.seek(0)
-        lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
-        return str(lines[-1]) if lines else f"it ended with {self.process.returncode} and said nothing"
+        """Once it has ended: the last line that it printed on stderr, or how it ended."""
+        if self.ending is None:
+            return "it runs"
+        return self.ending.last_lines[-1] if self.ending.last_lines else self.ending.cause()
+
+    def unexpected(self, message: object) -> IngestError:
+        """The error for an answer that nobody asked for."""
+        return self.strange(f"it answered with {type(message).__name__}, which was not asked for")
+
+    def strange(self, why: str) -> IngestError:
+        """The error for a child that does not do what it is for."""
+        return IngestError(
+            why, operation="ask", object=f"a child process ({self.spec.module})",
+            remedy="Try again; ingestctl logs may say more",
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Nobody takes answers any more."""
+        self._send.close()
+        self._answers.close()
 
 
 @asynccontextmanager
-async def child(
-    module: str, incoming: Any, *, lockdown: str = "no", secrets: Collection[str] = (), online: bool = False
-) -> AsyncIterator[Asked]:
-    """``python -m MODULE`` as the daemon would start it; it ends with the block. ``incoming``: what it may send."""
-    ours, theirs = socket.socketpair()
-    with tempfile.TemporaryFile() as said:
-        with theirs:
-            words = ["--fd", str(theirs.fileno()), "--parent", str(os.getpid()), "--lockdown", lockdown]
-            process = await anyio.open_process(
-                [sys.executable, "-m", module, *words],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                env=of_child(os.environ, secrets, online=online), start_new_session=True,
-            )  # fmt: skip
-        ours.setblocking(False)
-        async with await UNIXSocketStream.from_socket(ours) as stream:
-            try:
-                yield Asked(process, stream, incoming, said)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await _end(process)
-
-
-async def _end(process: Process) -> None:
-    if process.returncode is None:
+async def child(spec: ChildSpec) -> AsyncIterator[tuple[Handle, Asked]]:
+    """A child as the daemon would start it; it ends with the block."""
+    asked = Asked(spec)
+    failed: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        handle = SpawnExecutor(tasks, abandon_s=_GONE_S).start(spec, asked.hear, asked.end)
         try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # it has just ended; macOS says the latter of a zombie
-            pass
-    with anyio.move_on_after(_GONE_S):
-        await process.wait()
+            yield handle, asked
+        except Exception as error:  # a task group would wrap it
+            failed = error
+        finally:
+            handle.kill()
+            tasks.cancel_scope.cancel()  # it does not wait for what the kernel holds
+    asked.close()
+    if failed is not None:
+        raise failed
 
 
-async def ask(
-    module: str, request: msgspec.Struct, incoming: Any, hear: Callable[[Any], None], *,
-    secrets: Collection[str] = (), online: bool = False,
-) -> None:  # fmt: skip
-    """One request to a child: ``hear`` gets each answer. Raises ``IngestError`` with its words where it ends badly."""
-    async with child(module, incoming, secrets=secrets, online=online) as asked:
-        try:
-            await asked.send(request)
-            async for answer in asked.answers():
-                hear(answer)
-        except (ProtocolError, msgspec.DecodeError, anyio.BrokenResourceError):
-            raise _strange(module, asked.last_line()) from None
-        with anyio.move_on_after(_GONE_S):
-            await asked.process.wait()
-        if asked.process.returncode:
-            raise _strange(module, asked.last_line())
+async def ask(spec: ChildSpec, request: msgspec.Struct, answer: type[T], hear: Callable[[T], None]) -> None:
+    """One request to a child: ``hear`` gets each answer, all of them of one type.
 
-
-def _strange(module: str, line: str) -> IngestError:
-    return IngestError(
-        line, operation="ask", object=f"a child process ({module})", remedy="Try again; ingestctl logs may say more"
-    )
+    Raises ``IngestError`` with its words where it ends badly, or answers with something else.
+    """
+    async with child(spec) as (handle, asked):
+        handle.send(request)
+        async for message in asked.answers():
+            if not isinstance(message, answer):
+                raise asked.unexpected(message)
+            hear(message)
+        if asked.ending is not None and not asked.ending.clean:
+            raise asked.strange(asked.ending.reason or asked.last_line())

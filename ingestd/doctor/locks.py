@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from ingestd.doctor.context import Context
 from ingestd.doctor.doctor_child import child
+from ingestd.executors.base import ChildSpec
 from ingestd.lockdown import landlock
 from ingestd.lockdown.offers import offers
 from ingestd.protocol.doctor import Finding
-from ingestd.protocol.work import FromWorker, Locked, WorkerSetup
+from ingestd.protocol.work import FromWorker, Locked, ToWorker, WorkerSetup
 
 
 async def lockdown(context: Context) -> list[Finding]:
@@ -29,13 +29,15 @@ async def lockdown(context: Context) -> list[Finding]:
 
 async def _worker(context: Context) -> list[Finding]:
     """A worker with nothing to do says what it gave up, and is ended."""
-    locked: Any = None
-    async with child("ingestd.worker", FromWorker, lockdown="auto") as asked:
-        await asked.send(WorkerSetup([], context.machine(None), [os.fsencode(context.places.state)]))
+    locked: Locked | None = None
+    spec = ChildSpec("ingestd.worker", "doctor: lockdown", ToWorker, FromWorker, lockdown="auto")
+    async with child(spec) as (handle, asked):
+        handle.send(WorkerSetup([], context.machine(None), [os.fsencode(context.places.state)]))
         async for answer in asked.answers():
-            if isinstance(answer, Locked):
-                locked = answer
-                break
+            if not isinstance(answer, Locked):
+                raise asked.unexpected(answer)
+            locked = answer
+            break
     if locked is None:
         return [Finding("warn", "lockdown", f"a worker did not start: {asked.last_line()}", "See: ingestctl logs")]
     words = f"in force in a worker: {', '.join(locked.force) or 'nothing'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import psutil
@@ -14,12 +14,13 @@ from ingestd.doctor.checking import CHILD_S, refused
 from ingestd.doctor.context import KEYLESS, Context, Job
 from ingestd.doctor.doctor_child import ask, child
 from ingestd.errors import IngestError
+from ingestd.executors.base import ChildSpec, Lockdown
 from ingestd.kinds.steps import META, SHIPPED
 from ingestd.lockdown.environment import may_fetch, of_models
 from ingestd.policy.job_spec import JobSpec, asks
 from ingestd.policy.recipe import passes_and_bits, requests_of
 from ingestd.protocol import work
-from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtModels, Looked, ModelAsk
+from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtModels, Looked, ModelAsk, ToLooker
 
 WHAT: Final = "model"
 LOOKER: Final = "ingestd.worker.doctor_main"
@@ -97,16 +98,15 @@ async def models(context: Context) -> list[Finding]:
         return [Finding("ok", WHAT, "no job uses one")]
     seen: dict[ModelAsk, Looked] = {}
 
-    def hear(message: Any) -> None:
-        if isinstance(message, Looked):
-            seen[asks[message.index]] = message
+    def hear(message: Looked) -> None:
+        seen[asks[message.index]] = message
 
     names = [one.model for one in asks]
-    request = LookAtModels(asks)
+    looker = ChildSpec(LOOKER, "doctor: models", ToLooker, FromLooker, of_models(names), may_fetch(names))
     found: list[Finding] = []
     try:
         with anyio.move_on_after(CHILD_S) as waited:
-            await ask(LOOKER, request, FromLooker, hear, secrets=of_models(names), online=may_fetch(names))
+            await ask(looker, LookAtModels(asks), Looked, hear)
         if waited.cancelled_caught:
             late = ", ".join(dict.fromkeys(one.model for one in asks if one not in seen))
             text = f"{late}: no answer within {CHILD_S:.0f} seconds"
@@ -215,14 +215,9 @@ async def _probe(context: Context, one: Load) -> list[work.Step]:
     spec = one.job.row.spec if one.job else _spec(context)
     models = [ask.model for ask in one.asks]
     probed: list[work.Probed] = []
-
-    def hear(message: Any) -> None:
-        if isinstance(message, work.Probed):
-            probed.append(message)
-
     request = work.Probe(requests_of(spec), context.machine(one.job))
     # Offline: what is not here is for the job to fetch, not for a look at it.
-    await ask(WORKER, request, work.FromWorker, hear, secrets=of_models(models))
+    await ask(_worker(models), request, work.Probed, probed.append)
     if not probed:
         raise _no_answer(models, "it ended without an answer")
     return passes_and_bits(spec, probed[0].steps)
@@ -232,15 +227,24 @@ async def _ready(context: Context, one: Load, steps: list[work.Step]) -> str:
     """Raises ``IngestError`` for what does not load."""
     models = [ask.model for ask in one.asks]
     setup = work.WorkerSetup(steps, context.machine(one.job), [])
-    lockdown = context.settings["lockdown"]
-    async with child(WORKER, work.FromWorker, lockdown=lockdown, secrets=of_models(models)) as asked:
-        await asked.send(setup)
+    lockdown: Lockdown = "auto" if context.settings["lockdown"] == "auto" else "no"
+    async with child(_worker(models, lockdown)) as (handle, asked):
+        handle.send(setup)
         async for message in asked.answers():
-            if isinstance(message, work.Ready):
-                memory = psutil.Process(asked.process.pid).memory_info().rss
-                batch = f", {message.batch} at a time" if message.batch > 1 else ""
-                return f"loads in {message.ms / 1e3:.1f} s{batch}, {wording.size(memory)} of memory"
+            match message:
+                case work.Ready(ms, number):
+                    memory = psutil.Process(handle.facts["pid"]).memory_info().rss
+                    batch = f", {number} at a time" if number > 1 else ""
+                    return f"loads in {ms / 1e3:.1f} s{batch}, {wording.size(memory)} of memory"
+                case work.Locked():
+                    pass  # its check tells of that
+                case _:
+                    raise asked.unexpected(message)
         raise _no_answer(models, asked.last_line())
+
+
+def _worker(models: list[str], lockdown: Lockdown = "no") -> ChildSpec:
+    return ChildSpec(WORKER, "doctor: models", work.ToWorker, work.FromWorker, of_models(models), lockdown=lockdown)
 
 
 def _no_answer(models: list[str], why: str) -> IngestError:

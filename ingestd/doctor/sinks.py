@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -13,9 +13,10 @@ from ingestd.doctor.checking import CHILD_S, refused
 from ingestd.doctor.context import KEYLESS, Context, Job
 from ingestd.doctor.doctor_child import ask
 from ingestd.errors import IngestError
+from ingestd.executors.base import ChildSpec
 from ingestd.lockdown.environment import QDRANT
 from ingestd.policy.recipe import shown_place, sink_place, store_name
-from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtSinks, Looked
+from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtSinks, Looked, ToLooker
 from ingestd.protocol.sink import SinkSetup
 
 WHAT: Final = "sink"
@@ -57,15 +58,15 @@ async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[F
     setups = [_setup(context, job, spec) for job, spec in asked]
     seen: dict[int, Looked] = {}
 
-    def hear(message: Any) -> None:
-        if isinstance(message, Looked):
-            seen[message.index] = message
+    def hear(message: Looked) -> None:
+        seen[message.index] = message
 
     found: list[Finding] = []
-    secrets = QDRANT if any(spec.kind == "qdrant-server" for _, spec in asked) else ()
+    secrets = QDRANT if any(spec.kind == "qdrant-server" for _, spec in asked) else frozenset[str]()
+    looker = ChildSpec(LOOKER, "doctor: sinks", ToLooker, FromLooker, secrets)
     try:
         with anyio.move_on_after(CHILD_S):
-            await ask(LOOKER, LookAtSinks(setups, context.daemon is not None), FromLooker, hear, secrets=secrets)
+            await ask(looker, LookAtSinks(setups, context.daemon is not None), Looked, hear)
     except IngestError as error:
         found.append(refused(WHAT, error))
     for index, (job, spec) in enumerate(asked):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -11,11 +11,12 @@ from ingestd.doctor import wording
 from ingestd.doctor.checking import blocking
 from ingestd.doctor.context import Context, Job
 from ingestd.doctor.doctor_child import ask
+from ingestd.executors.base import ChildSpec
 from ingestd.protocol.doctor import Finding
-from ingestd.protocol.walk import FromWalker, ResolvedRoot, ResolveRoots, RootsResolved
+from ingestd.protocol.walk import FromWalker, ResolvedRoot, ResolveRoots, RootsResolved, ToWalker
 
 WHAT: Final = "source"
-WALKER: Final = "ingestd.walker"
+WALKER: Final = ChildSpec("ingestd.walker", "doctor: sources", ToWalker, FromWalker)
 
 TOGETHER_S: Final = 4.0
 """Seconds for one child to list all roots; when it has not, each root that may be the cause gets a child of its own."""
@@ -68,12 +69,7 @@ async def _resolved(roots: list[bytes]) -> dict[bytes, ResolvedRoot]:
 
 async def _ask(roots: list[bytes]) -> list[ResolvedRoot]:
     said: list[RootsResolved] = []
-
-    def hear(message: Any) -> None:
-        if isinstance(message, RootsResolved):
-            said.append(message)
-
-    await ask(WALKER, ResolveRoots(roots), FromWalker, hear)
+    await ask(WALKER, ResolveRoots(roots), RootsResolved, said.append)
     return said[0].roots if said else []
 
 

@@ -44,6 +44,11 @@ class Catalogue(msgspec.Struct, frozen=True):
     refused: tuple[RefusedKind, ...] = ()
 
     @property
+    def declared(self) -> tuple[object, ...]:
+        """What is declared, by which packages: all of it but when it was looked at."""
+        return self.packages, self.steps, self.refused
+
+    @property
     def step_kinds(self) -> Mapping[str, StepKind]:
         """Every kind of step by its name; what ships comes first and cannot be replaced."""
         return {**SHIPPED, **{kind.name: kind for kind in self.steps if kind.name not in SHIPPED}}

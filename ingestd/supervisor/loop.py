@@ -99,9 +99,8 @@ class Supervisor:
         with anyio.move_on_after(CLOSE_S):
             await s.until(lambda: not s.children.alive and not s.view.workers)
             return
-        s.log.warning(
-            "not all has ended in time: the rest is killed", pids=sorted(s.children.alive), why=s.ledger.trouble
-        )
+        pids = [child.pid for child in s.children.alive]
+        s.log.warning("not all has ended in time: the rest is killed", pids=pids, why=s.ledger.trouble)
         s.children.kill_all()
         # What still waits for a ledger that cannot be written waits in vain: the next start takes it back.
         self._given_up = True

@@ -27,7 +27,7 @@ from ingestd.policy.disk_estimate import Estimate
 from ingestd.policy.job_spec import Kinds
 from ingestd.policy.pace import Pace
 from ingestd.policy.state import Now, View
-from ingestd.protocol.work import Fatal, Machine
+from ingestd.protocol.work import Machine
 from ingestd.records import Committed, JobRow, Recipe, StepRow
 from ingestd.supervisor.children import Child, Children
 from ingestd.supervisor.notices import Notices
@@ -83,7 +83,7 @@ class Shared:
         looked = await anyio.to_thread.run_sync(up_to_date, self.places.state, self.settings["lockdown"])
         if looked.trouble:
             self.log.warning("kinds of other packages not looked at", cause=looked.trouble)
-        if looked.catalogue != self.catalogue:
+        if looked.catalogue.declared != self.catalogue.declared:
             for one in looked.catalogue.refused:
                 self.log.warning("declaration refused", package=one.package, kind=one.name, cause=one.why)
             steps = [kind.name for kind in looked.catalogue.steps]
@@ -146,11 +146,10 @@ class Shared:
         """
         name = type(said).__name__
         self.log.error("unexpected message", **child.traces, child=child.name, message=name)
-        child.fatal = child.fatal or Fatal(
-            kind="crash", operation="understand", object=f"the process {child.name}",
-            message=f"it said {name}, which nobody expects of it", remedy="It was killed; this is a defect of ingestd",
-        )  # fmt: skip
-        child.kill()
+        child.kill(
+            f"cannot understand the process {child.name}: it said {name}, which nobody expects of it."
+            " It was killed; this is a defect of ingestd"
+        )
 
     # ------------------------------------------------------------------------------------------------- for the loop
 

@@ -19,7 +19,7 @@ WAITS = {
     "ingestd.policy.deadlines.WALK_END_S": 0.5,
     "ingestd.policy.deadlines.DRAIN_S": 0.5,
     "ingestd.policy.deadlines.CLOSING_DRAIN_S": 1.0,
-    "ingestd.supervisor.children.ABANDON_S": 1.0,
+    "ingestd.executors.spawn.ABANDON_S": 1.0,
     "ingestd.supervisor.sources.ROOTS_S": 3.0,
 }
 
@@ -61,7 +61,7 @@ def test_a_dead_share_is_asked_twice_and_a_healthy_folder_always(share: MortalMo
     """A person who tries again is told at once what hangs; what lies elsewhere has nothing to do with it."""
     share.die()
     write_photos(tmp_path / "here", 3)
-    with HastyDaemon(tmp_path / "home", WAITS | {"ingestd.supervisor.sources.ROOTS_S": 0.5}, share.prefix) as daemon:
+    with HastyDaemon(tmp_path / "home", WAITS, share.prefix) as daemon:
         for count in (1, 2):
             with pytest.raises(RpcError, match="did not answer within"):
                 daemon.ingest(tmp_path / "share", **META)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import msgspec
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream
 from structlog.testing import LogCapture
 
 from ingestd.config import SinkSpec, load
@@ -20,7 +19,7 @@ from ingestd.ledger.ledger import Ledger
 from ingestd.paths import Places
 from ingestd.policy import messages as w
 from ingestd.policy.decide import decide
-from ingestd.protocol.work import Step
+from ingestd.protocol.work import Fatal, Step
 from ingestd.records import RootRef
 from ingestd.supervisor.children import Child, Children, Ending, OnEnd, OnMessage, Room
 from ingestd.supervisor.job_records import JobRecords
@@ -32,30 +31,41 @@ STEPS = [Step(0, "meta", "meta-1", {}), Step(1, "embed", "embed-1", {"dim": 2})]
 
 
 @dataclass
+class PlayedHandle:
+    """A handle to nobody: it keeps what was sent, and why it was killed."""
+
+    sent: list[msgspec.Struct] = field(default_factory=list)
+    killed: str | None = None
+    ending: Ending | None = None
+    lingers: bool = False
+    facts: Mapping[str, object] = field(default_factory=lambda: {"pid": 4711})
+
+    def send(self, message: msgspec.Struct) -> None:
+        self.sent.append(message)
+
+    def kill(self, reason: str = "") -> None:
+        self.killed = self.killed or reason
+
+
+@dataclass
 class Actor:
     """A child that a test plays: ``says`` and ``ends`` are what it does, ``heard`` what it was told."""
 
     child: Child
     says: OnMessage
     on_end: OnEnd
-    inbox: MemoryObjectReceiveStream[msgspec.Struct]
+    handle: PlayedHandle
 
     def heard(self) -> list[msgspec.Struct]:
         """What it was sent since the last look."""
-        found = []
-        while self.inbox.statistics().current_buffer_used:
-            found.append(self.inbox.receive_nowait())
+        found, self.handle.sent = self.handle.sent, []
         return found
 
-    def ends(self, code: int = 0) -> None:
+    def ends(self, code: int = 0, fatal: Fatal | None = None) -> None:
         """It is gone: by itself, or because it was killed."""
-        self.child.ending = Ending(-9 if self.child.kill_asked.is_set() else code, self.child.fatal, [])
-        self.on_end(self.child.ending)
-
-    def close(self) -> None:
-        """Both ends of its inbox: anyio warns of what is left open."""
-        self.child.outbox.close()
-        self.inbox.close()
+        killed = self.child.kill_asked.is_set()
+        self.handle.ending = Ending(-9 if killed else code, fatal, reason=self.handle.killed or "")
+        self.on_end(self.handle.ending)
 
 
 class Actors:
@@ -68,9 +78,9 @@ class Actors:
         self, room: Room, name: str, on_message: OnMessage, on_end: OnEnd, *, secrets: Collection[str] = (),
         online: bool = False, touches: Collection[object] = (), **about: object,
     ) -> Child:  # fmt: skip
-        send, receive = anyio.create_memory_object_stream[msgspec.Struct](100)
-        child = Child(room, name, send, {}, pid=4711, about=about, touches=frozenset(touches))
-        self.started.append(Actor(child, on_message, on_end, receive))
+        handle = PlayedHandle()
+        child = Child(name, about, frozenset(touches), handle)
+        self.started.append(Actor(child, on_message, on_end, handle))
         return child
 
 
@@ -175,8 +185,6 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
                 yield found
             finally:
                 tasks.cancel_scope.cancel()
-                for actor in actors.started:
-                    actor.close()
                 shared._send.close()
                 shared._mailbox.close()
     finally:

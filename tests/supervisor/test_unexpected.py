@@ -38,8 +38,8 @@ def killed_for(s: Stage, actor: Actor, message: str) -> str:
     (line,) = s.logged("unexpected message")
     assert (line["log_level"], line["message"], line["child"]) == ("error", message, actor.child.name)
     actor.ends()
-    assert actor.child.ending is not None
-    cause = actor.child.ending.cause()
+    assert actor.handle.ending is not None
+    cause = actor.handle.ending.cause()
     assert f"it said {message}" in cause
     return cause
 
@@ -64,7 +64,7 @@ def test_a_worker(said: Any, tmp_path: Path) -> None:
         actor = await s.actor()
         actor.says(said)
         cause = killed_for(s, actor, type(said).__name__)
-        assert await s.event(w.WorkerGone) == w.WorkerGone(1, False, "crash", cause)
+        assert await s.event(w.WorkerGone) == w.WorkerGone(1, False, "", cause)
         assert [line["cause"] for line in s.logged("worker died")] == [cause]
 
     run(tmp_path, story)
@@ -93,7 +93,7 @@ def test_a_sink(tmp_path: Path) -> None:
         actor = await s.actor()
         actor.says(work.Usage(1, 1.0))
         cause = killed_for(s, actor, "Usage")
-        assert await s.event(w.SinkGone) == w.SinkGone(s.job, "jsonl", False, "crash", cause)
+        assert await s.event(w.SinkGone) == w.SinkGone(s.job, "jsonl", False, "", cause)
 
     run(tmp_path, story)
 
