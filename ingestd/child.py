@@ -20,8 +20,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from ingestd import lockdown
 from ingestd.child_channel import EXIT_PARENT_GONE, Channel, PeerGone
 from ingestd.errors import IngestError, Misconfigured, Unavailable
@@ -46,7 +44,7 @@ def run_child(kind: str, incoming: Any, main: Main, access: Access | None = None
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     locked = _option("--lockdown") == "auto"
-    code = perform(kind, Channel(sock, msgspec.msgpack.Decoder(incoming)), main, access if locked else None)
+    code = perform(kind, Channel(sock, incoming), main, access if locked else None)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

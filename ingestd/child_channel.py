@@ -9,13 +9,14 @@ import os
 import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Final, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
 from ingestd.errors import ProtocolError
-from ingestd.protocol.wire import FrameReader, frame
+from ingestd.protocol.wire import FrameReader, checked, decoder, frames
 
 In = TypeVar("In")
 T = TypeVar("T")
@@ -39,11 +40,13 @@ class PeerGone(BaseException):
 class Channel(Generic[In]):
     """The child's end of its socket. ``send`` may be called from any thread; ``receive`` gives messages in order."""
 
-    def __init__(self, stream: Stream, decoder: msgspec.msgpack.Decoder[In]) -> None:
+    def __init__(self, stream: Stream, incoming: Any) -> None:
+        """``incoming`` is the union of the messages that may come."""
         self._stream = stream
-        self._decoder = decoder
+        self._decoder = decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
+        self._unsent: deque[bytes] = deque()
         self._frames = FrameReader()
         self._inbox: queue.SimpleQueue[In] = queue.SimpleQueue()
         self._progress: Callable[[], None] | None = None
@@ -64,11 +67,17 @@ class Channel(Generic[In]):
                     return found
 
     def send(self, message: msgspec.Struct) -> None:
-        """Send one message, whole; blocks while the daemon is not reading."""
-        data = frame(self._encoder.encode(message))
-        with self._lock:
+        """Send one message, whole; returns when it has gone, so it blocks while the daemon is not reading.
+
+        Messages of threads that wait for each other here go in one frame. Raises ``ProtocolError`` for one over the
+        size of a frame.
+        """
+        self._unsent.append(checked(self._encoder.encode(message)))
+        with self._lock:  # whoever has it sends what the others have queued meanwhile
+            together = [self._unsent.popleft() for _ in range(len(self._unsent))]
             try:
-                self._stream.sendall(data)
+                for data in frames(together):
+                    self._stream.sendall(data)
             except OSError:
                 self._leave()
         if self._progress is not None:
@@ -90,7 +99,7 @@ class Channel(Generic[In]):
         """What arrives next, decoded; where nothing will, this process ends."""
         try:
             data = self._stream.recv(1 << 16)
-            messages = [self._decoder.decode(body) for body in self._frames.feed(data)]
+            messages = [message for body in self._frames.feed(data) for message in self._decoder.decode(body)]
         except (OSError, ProtocolError, msgspec.DecodeError) as error:
             if not isinstance(error, OSError):
                 print(f"channel: {error}", file=sys.stderr, flush=True)

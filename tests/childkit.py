@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ingestd.protocol.wire import FrameReader, frame
+from ingestd.protocol.wire import FrameReader, decoder, frame
 
 
 class Child:
@@ -37,11 +37,11 @@ class Child:
         theirs.close()
         self._sock = ours
         self._frames = FrameReader()
-        self._decoder = msgspec.msgpack.Decoder(outgoing)
+        self._decoder = decoder(outgoing)
         self._inbox: list[Any] = []
 
     def send(self, message: msgspec.Struct) -> None:
-        self._sock.sendall(frame(msgspec.msgpack.encode(message)))
+        self._sock.sendall(frame(msgspec.msgpack.encode([message])))
 
     def receive(self, timeout: float = 60) -> Any:
         """The next message, or None when the child's socket has ended."""
@@ -51,7 +51,7 @@ class Child:
             data = self._sock.recv(1 << 16)
             if not data:
                 return None
-            self._inbox += [self._decoder.decode(body) for body in self._frames.feed(data)]
+            self._inbox += [message for body in self._frames.feed(data) for message in self._decoder.decode(body)]
         return self._inbox.pop(0)
 
     def expect(self, kind: Any, timeout: float = 60) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 
 from ingestd.errors import ProtocolError
 from ingestd.executors.base import ChildSpec, OnLine
-from ingestd.protocol.wire import FrameReader
+from ingestd.protocol.wire import FrameReader, decoder
 from ingestd.protocol.work import PROTOCOL, Fatal, Hello
 
 LAST_LINES: Final = 20
@@ -32,7 +32,7 @@ class Messages:
 
     def __init__(self, spec: ChildSpec) -> None:
         self._frames = FrameReader()
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(spec.incoming)
+        self._decoder = decoder(spec.incoming)
         self.fatal: Fatal | None = None
 
     def feed(self, data: bytes, hear: Callable[[list[Any]], None]) -> None:
@@ -40,7 +40,8 @@ class Messages:
         heard: list[Any] = []
         try:
             for body in self._frames.feed(data):
-                self._take(self._decoder.decode(body), heard)
+                for message in self._decoder.decode(body):
+                    self._take(message, heard)
         except (ProtocolError, msgspec.DecodeError) as error:
             raise Refused(f"it sent what is no message: {error}") from None
         finally:

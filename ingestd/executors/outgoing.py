@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from ingestd.executors.base import ChildSpec
-from ingestd.protocol.wire import frame
+from ingestd.protocol.wire import checked, frames
 
 
 class Outbox:
@@ -27,7 +27,7 @@ class Outbox:
         sent, ``ProtocolError`` for one over the size of a frame."""
         if type(message) not in self._types:
             raise TypeError(f"{self._name} is not sent messages of type {type(message).__name__}")
-        body = frame(self._encoder.encode(message))
+        body = checked(self._encoder.encode(message))
         if not self._closed:
             self._queued.append(body)
             self._filled.set()
@@ -35,9 +35,11 @@ class Outbox:
     async def take(self) -> list[bytes]:
         """Everything that is queued, in as few frames as can be, once there is something; none after ``close``."""
         await self._filled.wait()
+        if self._closed:
+            return []
         self._filled = anyio.Event()
         taken, self._queued = self._queued, []
-        return [] if self._closed else taken
+        return list(frames(taken))
 
     def close(self) -> None:
         """Nothing is sent any more."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from types import GenericAlias
+from typing import Any, Final
+
+import msgspec
 
 from ingestd.errors import ProtocolError
 
 MAX_FRAME: Final = 16 * 1024 * 1024
 """Bytes of one frame between daemon and child: 500 listing entries or a window of results fit many times over."""
+
+_ARRAY_HEADER: Final = 5
+"""Bytes that MessagePack takes at most to say how many elements an array has."""
+
+MAX_MESSAGE: Final = MAX_FRAME - _ARRAY_HEADER
+"""Bytes of one encoded message: it must fit a frame alone."""
 
 MAX_LINE: Final = 64 * 1024
 """Bytes of one request line on the control socket; longer input (file lists) is spooled as a file instead."""
@@ -21,6 +30,50 @@ def frame(body: bytes) -> bytes:
     if len(body) > MAX_FRAME:
         raise ProtocolError(f"a frame of {len(body)} bytes is over the limit of {MAX_FRAME}")
     return len(body).to_bytes(_HEADER, "big") + body
+
+
+def checked(message: bytes) -> bytes:
+    """An encoded message that can be sent. Raises ``ProtocolError`` above ``MAX_MESSAGE``."""
+    if len(message) > MAX_MESSAGE:
+        raise ProtocolError(f"a message of {len(message)} bytes is over the limit of {MAX_MESSAGE}")
+    return message
+
+
+def frames(messages: Iterable[bytes]) -> Iterator[bytes]:
+    """Encoded messages in order, in as few frames as ``MAX_FRAME`` allows. The body of a frame is an array of messages.
+
+    Raises ``ProtocolError`` for a message above ``MAX_MESSAGE``.
+    """
+    together: list[bytes] = []
+    size = 0
+    for message in messages:
+        if together and size + len(message) > MAX_MESSAGE:
+            yield frame(_array(together))
+            together, size = [], 0
+        together.append(checked(message))
+        size += len(message)
+    if together:
+        yield frame(_array(together))
+
+
+def _array(elements: list[bytes]) -> bytes:
+    """Encoded elements as an encoded array (msgpack's specification, "array format family")."""
+    count = len(elements)
+    if count < 1 << 4:
+        header = bytes((0x90 | count,))
+    elif count < 1 << 16:
+        header = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        header = b"\xdd" + count.to_bytes(4, "big")
+    return b"".join((header, *elements))
+
+
+def decoder(union: Any) -> msgspec.msgpack.Decoder[list[Any]]:
+    """What makes the body of a frame into messages, each of which is one of ``union``.
+
+    It raises ``msgspec.DecodeError``, with the name of a message that is none of them.
+    """
+    return msgspec.msgpack.Decoder(GenericAlias(list, (union,)))
 
 
 class FrameReader:

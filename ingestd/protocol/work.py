@@ -1,4 +1,4 @@
-"""What the daemon and its workers say to each other: msgspec structs, msgpack, one per frame (see ``wire``).
+"""What the daemon and its workers say to each other: msgspec structs, msgpack, a list of them in each frame (``wire``).
 
 Every message is an array on the wire (fields in order) with its class name as tag. Paths are bytes throughout:
 ``os.fsencode`` of what the file system holds, so names that are not UTF-8 survive. Times are milliseconds (``ms``)
@@ -14,8 +14,10 @@ import msgspec
 
 from ingestd.errors import FailureKind
 
-PROTOCOL = 1
-"""Daemon and children come from one installation; the number catches an upgrade under a running daemon."""
+PROTOCOL = 2
+"""Daemon and children come from one installation; the number catches an upgrade under a running daemon.
+
+2: a frame holds a list of messages; in 1 it held one."""
 
 
 class Message(msgspec.Struct, array_like=True, tag=True):

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from ingestd.executors.base import ChildSpec
 from ingestd.executors.incoming import LAST_LINES, MAX_LINE, MAX_LINES, Lines, Messages, Refused
-from ingestd.protocol.wire import frame
+from ingestd.protocol.wire import frames
 from ingestd.protocol.work import PROTOCOL, Encoded, Fatal, FromWorker, Hello, Message, Ready, ToWorker
 
 SPEC = ChildSpec("ingestd.worker", "worker 1", ToWorker, FromWorker)
@@ -21,7 +21,8 @@ class Novelty(Message):
 
 
 def framed(*messages: Message) -> bytes:
-    return b"".join(frame(msgspec.msgpack.encode(message)) for message in messages)
+    """Each message in a frame of its own."""
+    return b"".join(data for message in messages for data in frames([msgspec.msgpack.encode(message)]))
 
 
 def test_hello_and_fatal_are_the_executors_own() -> None:
