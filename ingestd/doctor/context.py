@@ -20,6 +20,7 @@ import psutil
 from ingestd import config, paths
 from ingestd.doctor.checking import BLOCKED_S, blocking
 from ingestd.errors import IngestError
+from ingestd.kinds.sinks import SHIPPED, SinkKinds
 from ingestd.ledger import jobs, report
 from ingestd.ledger.report import JobFacts
 from ingestd.paths import Places
@@ -32,9 +33,6 @@ from ingestd.records import JobRow
 ACTIVE: Final = ("queued", "running", "waiting", "paused")
 """Statuses of a job that goes on: what it needs and lacks is a failure. A job that has ended may need it again."""
 
-
-_KEYS: Final = {"INGESTD_QDRANT_KEY": "qdrant_key_file", "INGESTD_ENDPOINT_KEY": "endpoint_key_file"}
-"""Variables that hold keys, and the settings that name files for them instead."""
 
 KEYLESS: Final = "; asked without a key, for this shell has none: the daemon may have one, see ingestctl status"
 
@@ -81,6 +79,7 @@ class Context:
     places: Places
     settings: config.Settings = field(default_factory=lambda: config.load({}, None, ""))
     settings_error: IngestError | None = None
+    sink_kinds: SinkKinds = field(default_factory=lambda: SHIPPED)
     jobs: list[Job] = field(default_factory=list)
     ledger_error: IngestError | None = None
     daemon: Daemon | None = None
@@ -93,8 +92,10 @@ class Context:
 
     def maybe_keyless(self, remedy: str) -> bool:
         """Whether a refusal with this remedy may be this shell's alone: a daemon has keys in its own environment."""
+        keys = {kind.secrets[0]: kind.key_file for kind in self.sink_kinds.values() if kind.key_file}
+        keys["INGESTD_ENDPOINT_KEY"] = "endpoint_key_file"
         return self.daemon is not None and any(
-            name in remedy and name not in os.environ and not self.settings[file] for name, file in _KEYS.items()
+            name in remedy and name not in os.environ and not self.settings.get(file) for name, file in keys.items()
         )
 
     def machine(self, job: Job | None) -> Machine:

@@ -22,6 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from ingestd.config import Settings
 from ingestd.host.clocks import Clocks
 from ingestd.host.disk import free_bytes
+from ingestd.kinds.sinks import SHIPPED, SinkKinds
 from ingestd.ledger import jobfiles, jobs, report
 from ingestd.ledger.ledger import Ledger
 from ingestd.lockdown import environment
@@ -64,6 +65,7 @@ class Supervisor:
     log: FilteringBoundLogger
     epoch: int
     settings: Settings
+    sink_kinds: SinkKinds = field(default_factory=lambda: SHIPPED)
     view: View = field(default_factory=View)
     rows: dict[int, JobRow] = field(default_factory=dict)
     steps: dict[int, list[StepRow]] = field(default_factory=dict)
@@ -203,7 +205,7 @@ class Supervisor:
             await anyio.to_thread.run_sync(lambda: Path(spooled).unlink(missing_ok=True))
         folder = self.places.state / "sinks" / row.uuid
         steps = [step.step for step in self.steps.get(row.id, [])]
-        kept = [shown_place(self.places.state, row, sink, steps) for sink in row.sinks if sink.place]
+        kept = [shown_place(self.places.state, row, sink, steps, self.sink_kinds) for sink in row.sinks if sink.place]
         await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
         freed = 0
         while count := await self.ledger.write(lambda db: jobs.remove_page(db, row.id)):
@@ -374,11 +376,11 @@ class Supervisor:
         known = tally.done + tally.failed >= AFTER_ITEMS and not view.walking and not view.rescan
         if job in self.estimates or not known or view.status != "running":
             return
-        sinks = [sink.kind for sink in self.rows[job].sinks if sink.kind != "qdrant-server"]
+        sinks = [sink.kind for sink in self.rows[job].sinks]
         free = free_bytes(self.places.state)
 
         def weighed(size: float) -> w.Event | None:
-            found = self.estimates[job] = estimate(tally.open, size, sinks, free)
+            found = self.estimates[job] = estimate(tally.open, size, sinks, free, self.sink_kinds)
             self.log.info("preflight", job=view.name, left=tally.open, needed=found.needed, free=found.free)
             if found.fits:
                 return None

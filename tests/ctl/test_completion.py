@@ -17,7 +17,8 @@ from ingestctl.completion import line as argument_line, words
 from ingestctl.main import VERBS, parser_of
 
 from ctl import hatch_build
-from ingestd import config, errors
+from ingestd import errors
+from ingestd.kinds.sinks import words_of
 from ingestd.policy import states
 from ingestd.protocol import control as c
 from ingestd.worker.models.hub import names
@@ -201,7 +202,7 @@ def test_the_words_are_the_daemons() -> None:
         known[names.KINDS[name]][name] = tuple(sizes)
     assert known == words.MODELS
     assert set(words.FAILURES) == set(get_args(errors.FailureKind))
-    assert words.SINKS == config.SINK_KINDS
+    assert list(words.SINKS) == words_of()
     assert {*words.ACTIVE, *words.OVER} == set(get_args(states.JobStatus))
     for verb in ("pause", "resume", "stop"):
         assert set(words.STATUSES[verb]) == {status for status, moves in states.JOB_MOVES.items() if verb in moves}, (
