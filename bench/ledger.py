@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from bench.table import Row, median, quantile
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.policy.job_spec import JobSpec

@@ -10,12 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ingestd.kinds.catalogue import Catalogue, package_places, read
-from ingestd.kinds.steps import StepKind
 from ingestd.lockdown.environment import of_child
 
 LOAD_S: Final = 30.0
@@ -50,9 +48,9 @@ def up_to_date(state: Path, lockdown: str = "auto") -> Looked:
     return Looked(read(state))
 
 
-def known_kinds(state: Path) -> Mapping[str, StepKind]:
-    """Every kind of step, for the settings: each kind has a key. The state folder need not exist yet."""
+def known_kinds(state: Path) -> Catalogue:
+    """What other packages declare, for the settings: kinds have keys. The state folder need not exist yet."""
     if state.is_dir():
-        return up_to_date(state).catalogue.step_kinds
+        return up_to_date(state).catalogue
     with tempfile.TemporaryDirectory(prefix="ingestd-kinds-") as folder:
-        return up_to_date(Path(folder)).catalogue.step_kinds
+        return up_to_date(Path(folder)).catalogue

@@ -11,27 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import msgspec
-
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.kinds import sinks
+from ingestd.kinds.sinks import SinkKinds, words_of
 from ingestd.kinds.steps import META, SHIPPED, StepKind
-from ingestd.protocol.addresses import endpoint_url, qdrant_url
-
-SINK_KINDS: Final = ("qdrant", "jsonl")
-"""What a person may write before the colon of ``--sink``."""
-
-VECTOR_SINKS: Final = frozenset({"qdrant", "qdrant-server"})
-"""Kinds of sinks that hold vectors, so that they can be searched. ``qdrant:URL`` is of the kind ``qdrant-server``."""
-
-
-class SinkSpec(msgspec.Struct, frozen=True):
-    """One sink of a job. ``place`` is set only where the user named one (an absolute path, or a server's URL); else it
-    lies under the state folder."""
-
-    name: str
-    kind: str
-    place: str | None = None
-
+from ingestd.policy.sink_spec import default_sinks, parse_sinks, setting_problem, settings_of
+from ingestd.protocol.addresses import endpoint_url
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "describe": SHIPPED["describe"].default,
@@ -41,11 +26,11 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "concurrency": "4",
     "endpoint_key_file": "",
     "endpoint_open_http": "no",
-    "qdrant_key_file": "",
+    **dict.fromkeys(settings_of(), ""),
     "batch_size": "100",
     "cooldown": "auto",
     "workers": "1",
-    "sinks": "qdrant,jsonl",
+    "sinks": default_sinks(),
     "awake": "auto",
     "read_group": "",
     "lockdown": "auto",
@@ -56,7 +41,8 @@ _GROUP: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,254})?")
 MAX_WORKERS: Final = 64
 MAX_CONCURRENCY: Final = 256
 
-_HIDES_SECRETS: Final = frozenset(("sinks", "endpoint_key_file", "qdrant_key_file"))
+_KEY_FILE: Final = "_key_file"
+"""The end of every key that names a file with a secret in it."""
 
 
 class Setting(NamedTuple):
@@ -75,15 +61,26 @@ class Settings:
     def __getitem__(self, key: str) -> str:
         return self.values[key].value
 
+    def get(self, key: str) -> str:
+        """The value; empty for a key that is not known, as of a package that is gone."""
+        return self.values[key].value if key in self.values else ""
+
 
 def load(
-    environ: Mapping[str, str], file_text: str | None, file_name: str, kinds: Mapping[str, StepKind] = SHIPPED
+    environ: Mapping[str, str],
+    file_text: str | None,
+    file_name: str,
+    kinds: Mapping[str, StepKind] = SHIPPED,
+    sink_kinds: SinkKinds = sinks.SHIPPED,
 ) -> Settings:
-    """Merge defaults, file and environment. ``kinds`` of steps have a key each: the model that a job gets unasked.
+    """Merge defaults, file and environment. ``kinds`` of steps have a key each, the model that a job gets unasked;
+    ``sink_kinds`` add the keys that they declare.
 
     Raises ``Misconfigured`` naming the key, its place and what it may be.
     """
     defaults = {**DEFAULTS, **{kind.name: kind.default for kind in kinds.values() if kind.name != META.name}}
+    of_sinks = settings_of(sink_kinds)
+    defaults = dict.fromkeys(of_sinks, "") | defaults | {"sinks": default_sinks(sink_kinds)}
     values = {key: Setting(value, "default") for key, value in defaults.items()}
     if file_text is not None:
         try:
@@ -100,14 +97,17 @@ def load(
         if name in environ:
             values[key] = Setting(environ[name], name)
     for key, setting in values.items():
-        if problem := problem_of(key, setting.value):
+        declared = of_sinks.get(key)
+        problem = setting_problem(declared, setting.value) if declared else problem_of(key, setting.value, sink_kinds)
+        if problem:
             # A key may stand where its file was meant, or in a URL: such a value is not repeated, errors are logged.
-            shown = "" if key in _HIDES_SECRETS else f" is {setting.value!r}"
+            hidden = key == "sinks" or key in of_sinks or key.endswith(_KEY_FILE)
+            shown = "" if hidden else f" is {setting.value!r}"
             raise _wrong(f"{key}{shown}: {problem}", setting.source, "Change it there")
     for key in ("sinks", *kinds):
         try:
             if key == "sinks":
-                parse_sinks(values[key].value.split(","))
+                parse_sinks(values[key].value.split(","), sink_kinds)
             elif key in values:
                 check_model(values[key].value)
         except Misconfigured as error:
@@ -121,7 +121,7 @@ def _wrong(message: str, place: str, remedy: str) -> Misconfigured:
     )
 
 
-def problem_of(key: str, value: str) -> str:
+def problem_of(key: str, value: str, sink_kinds: SinkKinds = sinks.SHIPPED) -> str:
     """What is wrong with a setting's value, in words; empty when nothing is."""
     match key:
         case "batch_size":
@@ -136,8 +136,6 @@ def problem_of(key: str, value: str) -> str:
             return "" if _DEVICE.fullmatch(value) else "auto, cpu, cuda, cuda:N or mps is needed"
         case "endpoint_open_http":
             return "" if value in ("yes", "no") else "yes or no is needed"
-        case "endpoint_key_file" | "qdrant_key_file":
-            return "" if not value or value.startswith("/") else "an absolute path is needed"
         case "cooldown":
             return "" if value == "auto" or _is_seconds(value) else "seconds, or auto, are needed"
         case "awake" | "lockdown":
@@ -147,9 +145,11 @@ def problem_of(key: str, value: str) -> str:
         case "log_level":
             return "" if value in ("debug", "info", "warning", "error") else "debug, info, warning or error is needed"
         case "sinks":
-            kinds = [part.partition(":")[0] for part in value.split(",")]
-            good = all(kind in SINK_KINDS for kind in kinds)
-            return "" if good else f"a comma-separated list of {', '.join(SINK_KINDS)} is needed"
+            words = words_of(sink_kinds)
+            good = all(part.partition(":")[0] in words for part in value.split(","))
+            return "" if good else f"a comma-separated list of {', '.join(words)} is needed"
+    if key.endswith(_KEY_FILE):
+        return "" if not value or value.startswith("/") else "an absolute path is needed"
     return ""
 
 
@@ -158,39 +158,6 @@ def _is_seconds(text: str) -> bool:
         return 0 <= float(text) <= 86_400
     except ValueError:
         return False
-
-
-def parse_sinks(texts: list[str]) -> list[SinkSpec]:
-    """``qdrant``, ``qdrant:URL``, ``jsonl``, ``jsonl:/absolute/file`` → specs with distinct names.
-
-    Raises ``Misconfigured``.
-    """
-    specs: list[SinkSpec] = []
-    for text in texts:
-        kind, _, place = text.partition(":")
-        if kind not in SINK_KINDS:
-            # What follows the colon is not shown: it may be a URL with a key in it that wants "qdrant:" before it.
-            raise _bad_sink(kind if kind.isalpha() and kind.islower() else "that", "there is no sink of this kind")
-        if kind == "qdrant" and place:
-            qdrant_url.parse(place)
-            spec = SinkSpec(text, "qdrant-server", place)
-        elif place and not place.startswith("/"):
-            raise _bad_sink(kind, "its place is not absolute")
-        else:
-            spec = SinkSpec(text if place else kind, kind, place or None)
-        if all(other.name != spec.name for other in specs):
-            specs.append(spec)
-    return specs
-
-
-def _bad_sink(kind: str, message: str) -> Misconfigured:
-    return Misconfigured(
-        message,
-        operation="use",
-        object=f"the sink {kind}",
-        remedy="Use --sink qdrant, qdrant:URL, jsonl or jsonl:/absolute/file; repeat --sink for several",
-        exit=EXIT_USAGE,
-    )
 
 
 def check_model(name: str) -> None:

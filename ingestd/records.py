@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.policy.job_spec import JobSpec
 from ingestd.policy.states import ItemState, JobStatus
 from ingestd.protocol.work import Step, Work

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from ingestd import config, paths
 from ingestd.errors import EXIT_USAGE, Misconfigured
 from ingestd.kinds import catalogue
-from ingestd.kinds.steps import StepKind
 
 
-def load(places: paths.Places, kinds: Mapping[str, StepKind] | None = None) -> config.Settings:
-    """Every setting with its source. ``kinds``: of steps, each with a key; those of the catalogue where none are given.
+def load(places: paths.Places, kinds: catalogue.Catalogue | None = None) -> config.Settings:
+    """Every setting with its source; kinds of steps and sinks have keys too. ``kinds``: None for those that were
+    written down last.
 
     Raises ``Misconfigured`` for a file or a value that cannot be used.
     """
-    known = catalogue.read(places.state).step_kinds if kinds is None else kinds
-    return config.load(os.environ, _text(places), str(places.config), known)
+    known = catalogue.read(places.state) if kinds is None else kinds
+    return config.load(os.environ, _text(places), str(places.config), known.step_kinds, known.sink_kinds)
 
 
 def _text(places: paths.Places) -> str | None:

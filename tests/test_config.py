@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from ingestd.config import DEFAULTS, MAX_WORKERS, Setting, SinkSpec, load, parse_sinks
+from ingestd.config import DEFAULTS, MAX_WORKERS, Setting, load
 from ingestd.errors import EXIT_USAGE, Misconfigured
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.policy.job_spec import check_spec
 from ingestd.policy.recipe import passes_and_bits, requests_of
+from ingestd.policy.sink_spec import parse_sinks
 from ingestd.protocol.work import Step
 from tests.jobkit import job_spec
 

@@ -5,12 +5,14 @@ Whatever one package does wrong costs that package its kinds, and nothing else: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 import msgspec
 
-from ingestd.kinds.catalogue import STEPS, Catalogue, RefusedKind, package_places
+from ingestd.kinds.catalogue import SINKS, STEPS, Catalogue, RefusedKind, package_places
+from ingestd.kinds.sinks import SHIPPED as SHIPPED_SINKS, SinkKind, problem_of
 from ingestd.kinds.steps import API, EXACT, SHIPPED, StepKind
 from ingestd.protocol.control import Start
 
@@ -28,19 +30,21 @@ def make_catalogue() -> Catalogue:
     """What the installed packages declare."""
     packages: dict[str, str] = {}
     steps: list[StepKind] = []
+    sinks: list[SinkKind] = []
     refused: list[RefusedKind] = []
-    taken = {setting.name for kind in SHIPPED.values() for setting in kind.settings} - {EXACT.name}
-    for point in sorted(entry_points(group=STEPS), key=lambda point: (point.name, point.value)):
-        package, version = _distribution(point)
-        packages[package] = version
-        try:
-            kind = _checked(_loaded(point, StepKind), {*SHIPPED, *(other.name for other in steps)}, taken)
-        except _Unfit as error:
-            refused.append(RefusedKind(package, point.name, str(error)))
-        else:
-            steps.append(msgspec.structs.replace(kind, package=package))
-            taken |= {setting.name for setting in kind.settings} - {EXACT.name}
-    return Catalogue(API, packages, package_places(), tuple(steps), tuple(refused))
+    for group, wanted in ((STEPS, StepKind), (SINKS, SinkKind)):
+        for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
+            package, version = _distribution(point)
+            packages[package] = version
+            try:
+                kind = msgspec.structs.replace(_loaded(point, wanted), package=package)
+                if isinstance(kind, StepKind):
+                    steps.append(_checked_step(kind, steps))
+                else:
+                    sinks.append(_checked_sink(kind, sinks))
+            except _Unfit as error:
+                refused.append(RefusedKind(package, point.name, str(error)))
+    return Catalogue(API, packages, package_places(), tuple(steps), tuple(sinks), tuple(refused))
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
@@ -62,7 +66,21 @@ def _loaded(point: EntryPoint, wanted: type[Any]) -> Any:
         raise _Unfit(f"{point.value} does not fit: {error}") from error
 
 
-def _checked(kind: StepKind, kinds: set[str], settings: set[str]) -> StepKind:
+def _checked_sink(kind: SinkKind, others: Sequence[SinkKind]) -> SinkKind:
+    if problem := problem_of(kind):
+        raise _Unfit(problem)
+    known = [*SHIPPED_SINKS.values(), *others]
+    if any({kind.name, kind.asked} & {other.name, other.asked} for other in known):
+        raise _Unfit(f"there is a sink {kind.asked} already")
+    if kind.default:
+        raise _Unfit("a job gets no sink of another package unasked")
+    return kind
+
+
+def _checked_step(kind: StepKind, others: Sequence[StepKind]) -> StepKind:
+    kinds = {*SHIPPED, *(other.name for other in others)}
+    known = [*SHIPPED.values(), *others]
+    settings = {setting.name for other in known for setting in other.settings} - {EXACT.name}
     if kind.api != API:
         raise _Unfit(f"it was written for version {kind.api} of ingestd's declarations, this is {API}")
     for name in (kind.name, *(setting.name for setting in kind.settings)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from ingestd.kinds.sinks import SHIPPED, SinkKinds
 from ingestd.kinds.steps import META
 from ingestd.ledger.report import JobFacts
 from ingestd.policy.recipe import shown_place
@@ -69,7 +70,7 @@ def job_status(facts: JobFacts, live: Supervisor | None, state: Path) -> c.JobSt
             )
             for s in facts.steps
         ],
-        sinks=_sinks(facts, view, state),
+        sinks=_sinks(facts, view, state, live.shared.sink_kinds if live else SHIPPED),
         workers=_workers(row.id, live),
         last_failure=facts.last_failure,
         last_items=facts.last_items,
@@ -142,12 +143,12 @@ def _phase_at_rest(facts: JobFacts) -> str:
     return "daemon not running" if facts.row.status in ("queued", "running", "waiting") else facts.row.status
 
 
-def _sinks(facts: JobFacts, view: JobView | None, state: Path) -> list[c.SinkStatus]:
+def _sinks(facts: JobFacts, view: JobView | None, state: Path, kinds: SinkKinds) -> list[c.SinkStatus]:
     found = []
     for sink in facts.row.sinks:
         cursor = facts.cursors[sink.name].seq if sink.name in facts.cursors else 0
         lag = max(0, facts.tally.feed_seq - cursor)
-        place = shown_place(state, facts.row, sink, [row.step for row in facts.steps])
+        place = shown_place(state, facts.row, sink, [row.step for row in facts.steps], kinds)
         now = view.sinks.get(sink.name) if view else None
         message = now.message if now else ""
         found.append(c.SinkStatus(sink.name, sink.kind, place, cursor, lag, _sink_state(now, lag), message))

@@ -20,6 +20,9 @@ import psutil
 from ingestd import config, paths, settings_file
 from ingestd.doctor.checking import BLOCKED_S, blocking
 from ingestd.errors import IngestError
+from ingestd.kinds import catalogue
+from ingestd.kinds.catalogue import NOTHING, Catalogue
+from ingestd.kinds.sinks import SinkKinds
 from ingestd.ledger import jobs, report
 from ingestd.ledger.offline import from_ledger
 from ingestd.ledger.report import JobFacts
@@ -33,9 +36,6 @@ from ingestd.records import JobRow
 ACTIVE: Final = ("queued", "running", "waiting", "paused")
 """Statuses of a job that goes on: what it needs and lacks is a failure. A job that has ended may need it again."""
 
-
-_KEYS: Final = {"INGESTD_QDRANT_KEY": "qdrant_key_file", "INGESTD_ENDPOINT_KEY": "endpoint_key_file"}
-"""Variables that hold keys, and the settings that name files for them instead."""
 
 KEYLESS: Final = "; asked without a key, for this shell has none: the daemon may have one, see ingestctl status"
 
@@ -82,6 +82,7 @@ class Context:
     places: Places
     settings: config.Settings = field(default_factory=lambda: config.load({}, None, ""))
     settings_error: IngestError | None = None
+    kinds: Catalogue = NOTHING
     jobs: list[Job] = field(default_factory=list)
     ledger_error: IngestError | None = None
     daemon: Daemon | None = None
@@ -89,13 +90,20 @@ class Context:
     scratch: str = ""
 
     @property
+    def sink_kinds(self) -> SinkKinds:
+        """Every kind of sink by its name."""
+        return self.kinds.sink_kinds
+
+    @property
     def active(self) -> list[Job]:
         return [job for job in self.jobs if job.active]
 
     def maybe_keyless(self, remedy: str) -> bool:
         """Whether a refusal with this remedy may be this shell's alone: a daemon has keys in its own environment."""
+        keys = {kind.secrets[0]: kind.key_file for kind in self.sink_kinds.values() if kind.key_file}
+        keys["INGESTD_ENDPOINT_KEY"] = "endpoint_key_file"
         return self.daemon is not None and any(
-            name in remedy and name not in os.environ and not self.settings[file] for name, file in _KEYS.items()
+            name in remedy and name not in os.environ and not self.settings.get(file) for name, file in keys.items()
         )
 
     def machine(self, job: Job | None) -> Machine:
@@ -135,7 +143,8 @@ async def _is_there(folder: Path) -> bool:
 async def _settings(context: Context) -> None:
     places = context.places
     try:
-        context.settings = await blocking(lambda: settings_file.load(places))
+        context.kinds = await blocking(lambda: catalogue.read(places.state))
+        context.settings = await blocking(lambda: settings_file.load(places, context.kinds))
     except IngestError as error:
         context.settings_error = error
     except TimeoutError:

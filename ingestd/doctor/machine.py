@@ -58,11 +58,10 @@ async def files(context: Context) -> list[Finding]:
 
 def _needed(context: Context) -> int:
     children = 2  # a walker and a probe
-    largest = CHILD_FILES
+    largest, known = CHILD_FILES, context.sink_kinds
     for job in context.active:
         children += job.row.spec.workers + len(job.row.sinks)
-        if any(sink.kind == "qdrant" for sink in job.row.sinks):
-            largest = STORE_FILES
+        largest = max([largest, *(known[sink.kind].files for sink in job.row.sinks if sink.kind in known)])
         if any(ask.model.startswith(PREFIX) for ask in job.row.spec.steps):
             largest = max(largest, 64 + 2 * job.row.spec.concurrency)
     return max(OWN_FILES + CHILD_FILES * children, largest, STORE_FILES)

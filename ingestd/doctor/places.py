@@ -18,10 +18,6 @@ from ingestd.host.log_note import where
 from ingestd.policy.disk_estimate import MARGIN, RESERVE, estimate
 from ingestd.protocol.doctor import Finding
 
-STORE_RESERVE: Final = 256 * 1024 * 1024
-"""Bytes below which an embedded Qdrant store is not written: ``RESERVE`` of ``sinks.qdrant_edge``, held equal by a
-test, since a child's module is not imported here."""
-
 FREE_SOME: Final = "Free some space there, or set INGESTD_HOME to a folder on a larger disk"
 ELSEWHERE: Final = "or set INGESTD_HOME to another folder"
 
@@ -113,11 +109,13 @@ async def state(context: Context) -> list[Finding]:
 
 
 def _least(context: Context) -> int:
-    """What must stay free there: the ledger's reserve, or an embedded store's."""
+    """What must stay free there: the ledger's reserve, or a larger one of a store."""
+    known = context.sink_kinds
     kinds = {sink.kind for job in context.active for sink in job.row.sinks if not sink.place}
     if not context.jobs:
-        kinds = set(context.settings["sinks"].split(","))
-    return STORE_RESERVE if "qdrant" in kinds else RESERVE
+        asked = context.settings["sinks"].split(",")
+        kinds = {kind.name for kind in known.values() if kind.asked in asked and "nothing" in kind.takes}
+    return max([RESERVE, *(known[kind].reserve for kind in kinds if kind in known)])
 
 
 def _needed(context: Context) -> int:
@@ -125,8 +123,8 @@ def _needed(context: Context) -> int:
     total = 0
     for job in context.active:
         if job.item_bytes:
-            sinks = [sink.kind for sink in job.row.sinks if sink.kind != "qdrant-server"]
-            total += estimate(job.facts.tally.open, job.item_bytes, sinks, 0).needed
+            sinks = [sink.kind for sink in job.row.sinks]
+            total += estimate(job.facts.tally.open, job.item_bytes, sinks, 0, context.sink_kinds).needed
     return total
 
 

@@ -7,15 +7,16 @@ from typing import Final
 
 import anyio
 
-from ingestd.config import SinkSpec
 from ingestd.doctor import wording
 from ingestd.doctor.checking import CHILD_S, refused
 from ingestd.doctor.context import KEYLESS, Context, Job
 from ingestd.doctor.doctor_child import ask
-from ingestd.errors import IngestError
+from ingestd.errors import IngestError, Misconfigured
 from ingestd.executors.base import ChildSpec
-from ingestd.lockdown.environment import QDRANT
+from ingestd.kinds.sinks import SinkSpec, declared
+from ingestd.lockdown.environment import of_sinks
 from ingestd.policy.recipe import shown_place, sink_place, store_name
+from ingestd.policy.sink_spec import values_of
 from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtSinks, Looked, ToLooker
 from ingestd.protocol.sink import SinkSetup
 
@@ -41,14 +42,19 @@ async def sinks(context: Context) -> list[Finding]:
 
 
 def _without_asking(context: Context, job: Job, spec: SinkSpec) -> Finding | None:
-    """What a daemon says of its own sink's trouble, and what is not there yet because nothing was delivered."""
+    """A kind that is not declared, what a daemon says of its own sink's trouble, and what is not there yet because
+    nothing was delivered."""
+    try:
+        declared(spec.kind, context.sink_kinds)
+    except Misconfigured as error:
+        return _finding(context, job, spec, "fail", error.message, error.remedy)
     status = context.daemon.job(job.row.uuid) if context.daemon else None
     now = next((sink for sink in status.sinks if sink.name == spec.name), None) if status else None
     if now and now.state == "trouble":
         return _finding(
             context, job, spec, "fail", now.message, "Mend that; ingestctl status shows when it is tried again"
         )
-    place = sink_place(context.places.state, job.row.uuid, spec, job.steps)
+    place = sink_place(context.places.state, job.row.uuid, spec, job.steps, context.sink_kinds)
     if not spec.place and (not job.steps or not os.path.isdir(os.path.dirname(place))):
         return _finding(context, job, spec, "ok", f"{wording.path(place)}: {_LATER}")
     return None
@@ -62,7 +68,7 @@ async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[F
         seen[message.index] = message
 
     found: list[Finding] = []
-    secrets = QDRANT if any(spec.kind == "qdrant-server" for _, spec in asked) else frozenset[str]()
+    secrets = of_sinks(context.sink_kinds[spec.kind] for _, spec in asked)
     looker = ChildSpec(LOOKER, "doctor: sinks", ToLooker, FromLooker, secrets)
     try:
         with anyio.move_on_after(CHILD_S):
@@ -73,19 +79,30 @@ async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[F
         if one := seen.get(index):
             found.append(_finding(context, job, spec, one.level, one.finding, one.remedy))
         elif not found:
-            text = (
-                f"{shown_place(context.places.state, job.row, spec, job.steps)}: no answer within {CHILD_S:.0f} seconds"
-            )
+            place = shown_place(context.places.state, job.row, spec, job.steps, context.sink_kinds)
+            text = f"{place}: no answer within {CHILD_S:.0f} seconds"
             found.append(_finding(context, job, spec, "fail", text, "Check that it runs and can be reached"))
     return found
 
 
 def _setup(context: Context, job: Job, spec: SinkSpec) -> SinkSetup:
-    place = sink_place(context.places.state, job.row.uuid, spec, job.steps)
-    store, key_file = store_name(job.row.name, job.steps), context.settings["qdrant_key_file"]
-    ledger = str(context.places.ledger)
+    kind, given = context.sink_kinds[spec.kind], context.settings.get
+    place = sink_place(context.places.state, job.row.uuid, spec, job.steps, context.sink_kinds)
     return SinkSetup(
-        job.row.id, job.row.uuid, job.row.name, ledger, spec.kind, place, job.steps, 0, "", 0, store, key_file
+        job.row.id,
+        job.row.uuid,
+        job.row.name,
+        str(context.places.ledger),
+        spec.kind,
+        place,
+        job.steps,
+        0,
+        "",
+        0,
+        store_name(job.row.name, job.steps),
+        given(kind.key_file),
+        kind,
+        values_of(kind, given),
     )
 
 
@@ -94,5 +111,5 @@ def _finding(context: Context, job: Job, spec: SinkSpec, level: Level, text: str
         level = "warn"  # nothing is to be delivered now
     if level == "fail" and context.maybe_keyless(remedy):
         level, text = "warn", text + KEYLESS
-    kind = spec.kind.removesuffix("-server")
-    return Finding(level, WHAT, f"{kind} {text}{wording.of_jobs([job.row.name])}", remedy)
+    word = context.sink_kinds[spec.kind].asked if spec.kind in context.sink_kinds else spec.kind
+    return Finding(level, WHAT, f"{word} {text}{wording.of_jobs([job.row.name])}", remedy)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ingestd.kinds.sinks import SHIPPED as SHIPPED_SINKS, SinkKind, SinkKinds
 from ingestd.kinds.steps import API, SHIPPED, StepKind
 
 FILE: Final = "kinds.json"
@@ -41,17 +42,23 @@ class Catalogue(msgspec.Struct, frozen=True):
     packages: dict[str, str] = {}
     places: dict[str, int] = {}
     steps: tuple[StepKind, ...] = ()
+    sinks: tuple[SinkKind, ...] = msgspec.field(default=(), name="sink_declarations")
     refused: tuple[RefusedKind, ...] = ()
 
     @property
     def declared(self) -> tuple[object, ...]:
         """What is declared, by which packages: all of it but when it was looked at."""
-        return self.packages, self.steps, self.refused
+        return self.packages, self.steps, self.sinks, self.refused
 
     @property
     def step_kinds(self) -> Mapping[str, StepKind]:
         """Every kind of step by its name; what ships comes first and cannot be replaced."""
         return {**SHIPPED, **{kind.name: kind for kind in self.steps if kind.name not in SHIPPED}}
+
+    @property
+    def sink_kinds(self) -> SinkKinds:
+        """Every kind of sink by its name; what ships comes first and cannot be replaced."""
+        return {**SHIPPED_SINKS, **{kind.name: kind for kind in self.sinks if kind.name not in SHIPPED_SINKS}}
 
 
 NOTHING: Final = Catalogue()
@@ -81,10 +88,18 @@ def package_places() -> dict[str, int]:
 
 
 def encode(catalogue: Catalogue) -> bytes:
-    """The file's content. Each step and setting has its ``flag`` written out: the client need not know the rule."""
+    """The file's content. What the client needs is written out, so that it need not know our rules: each step and
+    setting has its ``flag``; ``sinks`` has what is typed for each sink, and what its ``place`` is."""
     found: dict[str, Any] = msgspec.to_builtins(catalogue)
     for kind, told in zip(catalogue.steps, found["steps"], strict=True):
         told["flag"] = kind.flag
         for setting, said in zip(kind.settings, told["settings"], strict=True):
             said["flag"] = setting.flag
+    found["sinks"] = [
+        {
+            "name": sink.name, "schemes": [sink.asked], "help": sink.help, "package": sink.package,
+            "place": next((form for form in sink.takes if form != "nothing"), "none"),
+        }
+        for sink in catalogue.sinks
+    ]  # fmt: skip
     return msgspec.json.format(msgspec.json.encode(found)) + b"\n"

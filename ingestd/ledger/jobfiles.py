@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.policy.job_spec import JobSpec, decode_spec
 from ingestd.policy.states import JobStatus

@@ -8,7 +8,7 @@ import sqlite3
 
 import msgspec
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.kinds.steps import SHIPPED
 from ingestd.ledger import items
 from ingestd.ledger.sql import sql

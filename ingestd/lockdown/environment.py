@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from ingestd.kinds.sinks import SinkKind
 from ingestd.protocol.addresses.endpoint_url import PREFIX
 
 _SECRET: Final = re.compile(
@@ -40,8 +41,7 @@ HUB: Final = frozenset(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "
 """What fetching a model from a hub may need."""
 
 ENDPOINT: Final = frozenset(("INGESTD_ENDPOINT_KEY",)) | PROXIES
-QDRANT: Final = frozenset(("INGESTD_QDRANT_KEY",)) | PROXIES
-"""What speaking to an endpoint, or to a Qdrant server, may need."""
+"""What speaking to an endpoint may need."""
 
 _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 
@@ -64,6 +64,13 @@ def of_child(environ: Mapping[str, str], keep: Collection[str], *, online: bool)
 def of_models(models: Iterable[str]) -> frozenset[str]:
     """The secrets that running these models needs: an endpoint's, or none."""
     return ENDPOINT if any(model.startswith(PREFIX) for model in models) else frozenset()
+
+
+def of_sinks(kinds: Iterable[SinkKind]) -> frozenset[str]:
+    """The secrets that sinks of these kinds need, and the proxies of those that connect to anything."""
+    kinds = list(kinds)
+    named = frozenset(name for kind in kinds for name in kind.secrets)
+    return named | PROXIES if any(kind.networked for kind in kinds) else named
 
 
 def may_fetch(models: Iterable[str]) -> bool:

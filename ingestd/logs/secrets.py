@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from ingestd.kinds.sinks import SHIPPED
+
 HIDDEN: Final = "[hidden]"
 
 VARIABLES: Final = (
     "INGESTD_ENDPOINT_KEY",
-    "INGESTD_QDRANT_KEY",
+    *(name for kind in SHIPPED.values() for name in kind.secrets),
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
     "OPENAI_API_KEY",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
+
+from ingestd.kinds.sinks import SHIPPED, SinkKinds
 
 AFTER_ITEMS: Final = 20
 """Items that must be through before an estimate is worth anything."""
@@ -16,9 +19,6 @@ MARGIN: Final = 1.2
 LEDGER_ROW: Final = 600
 """Bytes of an item's rows and index entries beside its results: 142 of the item itself (measured at a million rows),
 the rest content, feed, their indexes and pages that are not quite full."""
-
-COPIES: Final = {"qdrant": 2.5, "jsonl": 1.0}
-"""How often a sink holds a result's bytes: a vector store keeps the vector, the payload, its log and its index."""
 
 LINE: Final = 700
 """Bytes of a record beside its results in a sink: paths, hashes, folders, dates."""
@@ -35,10 +35,14 @@ class Estimate(NamedTuple):
         return self.needed * MARGIN + RESERVE <= self.free
 
 
-def estimate(left: int, bytes_per_item: float, sinks: list[str], free: int) -> Estimate:
-    """For ``left`` more items whose results average ``bytes_per_item``, into the ledger and into ``sinks`` (kinds)."""
+def estimate(left: int, bytes_per_item: float, sinks: Iterable[str], free: int, kinds: SinkKinds = SHIPPED) -> Estimate:
+    """For ``left`` more items whose results average ``bytes_per_item``, into the ledger and into ``sinks`` (kinds).
+
+    A sink holds each result as often as its kind says; one that keeps nothing on this disk takes nothing of it.
+    """
     per_item = LEDGER_ROW + bytes_per_item
-    per_item += sum(LINE + COPIES.get(kind, 1.0) * bytes_per_item for kind in sinks)
+    copies = [kinds[kind].copies for kind in sinks if kind in kinds and kinds[kind].local]
+    per_item += sum(LINE + many * bytes_per_item for many in copies)
     return Estimate(round(left * per_item), free)
 
 

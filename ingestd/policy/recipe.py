@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from ingestd.config import SinkSpec
+from ingestd.kinds import sink_addresses
+from ingestd.kinds.sinks import SHIPPED as SINKS, VECTORS, SinkKinds, SinkSpec
 from ingestd.kinds.steps import COSTS, META, SHIPPED, StepKind, cost_of
 from ingestd.policy.job_spec import JobSpec, Kinds, bad_step, kind_of, needs_of
-from ingestd.protocol.addresses import qdrant_url
 from ingestd.protocol.work import Step, StepRequest
 from ingestd.records import JobRow
 
@@ -58,15 +58,19 @@ def passes_and_bits(spec: JobSpec, steps: list[Step], kinds: Kinds = SHIPPED) ->
     return [msgspec.structs.replace(step, bit=bit, pass_=passes[step.name]) for bit, step in enumerate(steps)]
 
 
-def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step]) -> str:
-    """Where a sink keeps a job's output: the user's place, or one under the job's uuid in the state folder."""
+def sink_place(state: Path, uuid: str, sink: SinkSpec, steps: list[Step], kinds: SinkKinds = SINKS) -> str:
+    """Where a sink keeps a job's output: the user's place, or one under the job's uuid in the state folder.
+
+    Of a kind that is not declared any more, the folder: what it made there is kept.
+    """
     if sink.place:
         return sink.place
     folder = state / "sinks" / uuid
-    if sink.kind == "jsonl":
-        return str(folder / "items.jsonl")
+    name = (kinds[sink.kind].place or sink.kind) if sink.kind in kinds else ""
     # A store's name tells which vectors it holds, which is not known before the models are resolved.
-    return str(folder / f"{sink.kind}-{vector_fingerprint(steps)}" if steps else folder)
+    if not steps and VECTORS in name:
+        name = ""
+    return str(folder / name.replace(VECTORS, vector_fingerprint(steps)))
 
 
 def passes_of(spec: JobSpec, kinds: Kinds = SHIPPED) -> int:
@@ -97,13 +101,13 @@ def _passes(spec: JobSpec, kinds: Kinds) -> dict[str, int]:
     return {name: min(order.index(rank), last) for name, rank in ranks.items()}
 
 
-def shown_place(state: Path, row: JobRow, sink: SinkSpec, steps: list[Step]) -> str:
-    """A sink's place for people: of a server, with the name of the collection, once that is known."""
-    place = sink_place(state, row.uuid, sink, steps)
-    if sink.kind != "qdrant-server" or not steps:
+def shown_place(state: Path, row: JobRow, sink: SinkSpec, steps: list[Step], kinds: SinkKinds = SINKS) -> str:
+    """A sink's place for people: of a server, with what is used there (a collection), once that is known."""
+    place = sink_place(state, row.uuid, sink, steps, kinds)
+    kind = kinds.get(sink.kind)
+    if kind is None or not sink.place or sink.place.startswith("/") or not steps:
         return place
-    server = qdrant_url.parse(place)
-    return f"{server.shown} collection {qdrant_url.collection_name(server, store_name(row.name, steps))}"
+    return sink_addresses.shown(kind, place, store_name(row.name, steps))
 
 
 def store_name(job: str, steps: list[Step]) -> str:

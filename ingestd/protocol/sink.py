@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ingestd.kinds.sinks import SinkKind
 from ingestd.protocol.work import Fatal, Finish, Hello, Locked, Message, Step
 
 
@@ -13,7 +14,8 @@ class SinkSetup(Message):
     ``ledger`` is opened read-only. ``place`` is a file, a folder or a URL, by the sink's kind. ``seq`` and ``token``
     are the stored cursor (0 and ``""`` for a new sink). ``feed_seq`` is the newest seq at this moment.
     ``store`` is the collection's name on a server unless the place names one; ``key_file`` is where the server's key
-    lies, empty when it is in the environment or there is none.
+    lies, empty when it is in the environment or there is none. ``declaration`` says what the process may touch and
+    where its code is; without one the kind is refused. ``settings`` has the kind's own that are given.
     """
 
     job_id: int
@@ -28,6 +30,8 @@ class SinkSetup(Message):
     feed_seq: int
     store: str = ""
     key_file: str = ""
+    declaration: SinkKind | None = None
+    settings: dict[str, str | int | float | bool] = msgspec.field(default_factory=dict)
 
 
 class Grown(Message):

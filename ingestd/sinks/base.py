@@ -15,9 +15,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import ClassVar, Final, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
 from ingestd.errors import Misconfigured, Unavailable
+from ingestd.kinds.sinks import SinkKind
 from ingestd.ledger.reader import Record
 from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.protocol.work import Step
@@ -96,23 +97,36 @@ def check_query(ask: Search, vectors: Mapping[str, int]) -> None:
         raise ValueError(f"the query has {len(ask.vector) // 4} dimensions, the store's vectors have {dim}")
 
 
-SINKS: Final[Mapping[str, str]] = {
-    "jsonl": "ingestd.sinks.jsonl:JsonlSink",
-    "qdrant": "ingestd.sinks.qdrant_edge:EdgeSink",
-    "qdrant-server": "ingestd.sinks.qdrant_server:ServerSink",
-}
-"""Kind → ``module:class``. A kind's module, and the engine that it needs, is imported only when it is asked for."""
-
-
 def make(setup: SinkSetup) -> Sink:
-    """The sink that ``setup.kind`` names. Raises ``Misconfigured`` for a kind that is not in ``SINKS``."""
-    try:
-        module, _, name = SINKS[setup.kind].partition(":")
-    except KeyError:
+    """The sink of the kind that ``setup`` declares; its module is imported here and nowhere else.
+
+    Raises ``Misconfigured`` for a kind without a declaration, and for one whose code cannot be loaded.
+    """
+    kind = setup.declaration
+    if kind is None:
         raise Misconfigured(
-            "there is no sink of this kind",
-            operation="open the sink",
-            object=setup.kind,
-            remedy=f"Use one of: {', '.join(SINKS)}",
-        ) from None
-    return cast(type[Sink], getattr(import_module(module), name))(setup)  # type: ignore[call-arg]
+            "there is no sink of this kind", operation="open the sink", object=setup.kind,
+            remedy="Install the package that has it; ingestctl doctor shows what is there",
+        )  # fmt: skip
+    module, _, name = kind.module.partition(":")
+    made = loaded(kind, module, name)
+    if not (isinstance(made, type) and issubclass(made, Sink)):
+        raise _unusable(kind, f"{kind.module} is no sink")
+    return made(setup)  # type: ignore[call-arg]
+
+
+def loaded(kind: SinkKind, module: str, name: str) -> Any:
+    """Something of a kind's code by its name. Raises ``Misconfigured``, in words, where it cannot be imported."""
+    try:
+        return getattr(import_module(module), name)
+    except Exception as error:
+        if kind.package == "ingestd":
+            raise
+        raise _unusable(kind, f"{module} cannot be loaded: {type(error).__name__}: {error}"[:500]) from error
+
+
+def _unusable(kind: SinkKind, message: str) -> Misconfigured:
+    return Misconfigured(
+        message, operation="open the sink", object=kind.name,
+        remedy=f"Install the package {kind.package} again, or tell those who make it",
+    )  # fmt: skip

@@ -25,16 +25,16 @@ class DiskCheck:
         known = tally.done + tally.failed >= AFTER_ITEMS and not view.walk and not view.rescan
         if job in s.estimates or not known or view.status != "running":
             return
-        sinks = [sink.kind for sink in s.rows[job].sinks if sink.kind != "qdrant-server"]
+        sinks = [sink.kind for sink in s.rows[job].sinks]
         free = free_bytes(s.places.state)
 
         def weighed(size: float) -> w.Event | None:
-            found = s.estimates[job] = estimate(tally.open, size, sinks, free)
+            found = s.estimates[job] = estimate(tally.open, size, sinks, free, s.sink_kinds)
             s.log.info("preflight", job=view.name, left=tally.open, needed=found.needed, free=found.free)
             if found.fits:
                 return None
             del s.estimates[job]  # it is weighed again at its next turn
             return w.DiskShort(job, refusal(found, str(s.places.state)))
 
-        s.estimates[job] = estimate(0, 0.0, sinks, free)
+        s.estimates[job] = estimate(0, 0.0, sinks, free, s.sink_kinds)
         s.then(s.ledger.browse(lambda db: report.result_bytes(db, job)), weighed)

@@ -33,7 +33,7 @@ async def remove(shared: Shared, records: JobRecords, read_scope: ReadScope, row
         await anyio.to_thread.run_sync(lambda: Path(spooled).unlink(missing_ok=True))
     folder = state / "sinks" / row.uuid
     steps = [step.step for step in shared.steps.get(row.id, [])]
-    kept = [shown_place(state, row, sink, steps) for sink in row.sinks if sink.place]
+    kept = [shown_place(state, row, sink, steps, shared.sink_kinds) for sink in row.sinks if sink.place]
     await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
     freed = 0
     while count := await shared.ledger.write(lambda db: jobs.remove_page(db, row.id)):

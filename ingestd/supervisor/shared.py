@@ -20,6 +20,7 @@ from ingestd.catalogue_file import up_to_date
 from ingestd.config import Settings
 from ingestd.host.clocks import Clocks
 from ingestd.kinds.catalogue import NOTHING, Catalogue
+from ingestd.kinds.sinks import SinkKinds
 from ingestd.ledger.ledger import Ledger
 from ingestd.paths import Places
 from ingestd.policy import messages as w
@@ -78,6 +79,11 @@ class Shared:
         """Every kind of step that is known, by its name."""
         return self.catalogue.step_kinds
 
+    @property
+    def sink_kinds(self) -> SinkKinds:
+        """Every kind of sink that is known, by its name."""
+        return self.catalogue.sink_kinds
+
     async def look_for_kinds(self) -> None:
         """Know what other packages declare now; costs next to nothing while none was installed or removed."""
         looked = await anyio.to_thread.run_sync(up_to_date, self.places.state, self.settings["lockdown"])
@@ -86,8 +92,9 @@ class Shared:
         if looked.catalogue.declared != self.catalogue.declared:
             for one in looked.catalogue.refused:
                 self.log.warning("declaration refused", package=one.package, kind=one.name, cause=one.why)
-            steps = [kind.name for kind in looked.catalogue.steps]
-            self.log.info("kinds of other packages", packages=looked.catalogue.packages, steps=steps)
+            steps, sinks = ([kind.name for kind in kinds] for kinds in (looked.catalogue.steps, looked.catalogue.sinks))
+            packages = looked.catalogue.packages
+            self.log.info("kinds of other packages", packages=packages, steps=steps, sinks=sinks)
         self.catalogue = looked.catalogue
 
     def post(self, event: w.Event) -> None:

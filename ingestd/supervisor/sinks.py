@@ -9,13 +9,14 @@ from typing import Any
 
 import anyio
 
-from ingestd.config import VECTOR_SINKS, SinkSpec
-from ingestd.errors import Unavailable
+from ingestd.errors import Misconfigured, Unavailable
+from ingestd.kinds.sinks import SinkSpec, declared
 from ingestd.ledger import jobs
 from ingestd.ledger.sql import sql
-from ingestd.lockdown.environment import QDRANT
+from ingestd.lockdown.environment import of_sinks
 from ingestd.policy import messages as w
 from ingestd.policy.recipe import sink_place, store_name, vector_fingerprint
+from ingestd.policy.sink_spec import values_of
 from ingestd.protocol.sink import Delivered, Grown, Hits, Search, SinkSetup, Trouble
 from ingestd.protocol.work import Finish
 from ingestd.records import CursorRow
@@ -45,22 +46,24 @@ class Sinks:
     def place_of(self, job: int, sink: SinkSpec) -> str:
         """Where a sink keeps a job's output."""
         s = self._shared
-        return sink_place(s.places.state, s.rows[job].uuid, sink, [row.step for row in s.steps[job]])
+        return sink_place(s.places.state, s.rows[job].uuid, sink, [row.step for row in s.steps[job]], s.sink_kinds)
 
     def start(self, job: int, name: str) -> None:
-        """Start the process with the stored cursor."""
+        """Start the process with the stored cursor; a kind that is not declared (any more) is trouble, in words."""
         s = self._shared
         spec = next(sink for sink in s.rows[job].sinks if sink.name == name)
+        try:
+            kind = declared(spec.kind, s.sink_kinds)
+        except Misconfigured as error:
+            s.post(w.SinkGone(job, name, False, "misconfigured", error.sentence()))
+            return
         place = self.place_of(job, spec)
         link = self.links[job, name] = Link()
         row = s.rows[job]
         steps = [step.step for step in s.steps[job]]
 
         def change(db: sqlite3.Connection) -> tuple[CursorRow, int]:
-            if (
-                spec.kind in VECTOR_SINKS
-                and db.execute(sql("current_store"), {"job_id": job, "sink": name}).fetchone() is None
-            ):
+            if kind.vectors and db.execute(sql("current_store"), {"job_id": job, "sink": name}).fetchone() is None:
                 store = {"fingerprint": vector_fingerprint(steps), "place": place}
                 db.execute(sql("add_store"), {"job_id": job, "sink": name, **store})
             return jobs.cursors(db, job)[name], jobs.tally(db, job).feed_seq
@@ -72,7 +75,7 @@ class Sinks:
             link.child = s.children.start(
                 "sinks", f"sink {name} of {row.name}", lambda said: self._said(job, name, link, said),
                 lambda ending: self._ended(job, name, link, ending), job=row.name, sink=name,
-                secrets=QDRANT if spec.kind == "qdrant-server" else (), touches=[("sink", row.uuid, name)],
+                secrets=of_sinks([kind]), touches=[("sink", row.uuid, name)],
             )  # fmt: skip
             link.child.send(
                 SinkSetup(
@@ -87,7 +90,9 @@ class Sinks:
                     cursor.token,
                     feed_seq,
                     store_name(row.name, steps),
-                    s.settings["qdrant_key_file"],
+                    s.settings.get(kind.key_file),
+                    kind,
+                    values_of(kind, s.settings.get),
                 )
             )
             if link.ending:

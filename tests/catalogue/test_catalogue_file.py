@@ -47,7 +47,7 @@ def test_a_package_that_comes_is_seen(site: Path, tmp_path: Path, monkeypatch: p
 def test_without_a_state_folder_kinds_are_known_all_the_same(site: Path, tmp_path: Path) -> None:
     """A first start has settings to check before it makes any folder, and makes none by that."""
     shades(site)
-    assert "shades" in known_kinds(tmp_path / "state")
+    assert "shades" in known_kinds(tmp_path / "state").step_kinds
     assert not (tmp_path / "state").exists()
 
 

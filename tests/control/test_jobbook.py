@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from ingestd.config import SinkSpec
 from ingestd.control.jobbook import Jobbook
 from ingestd.errors import EXIT_USAGE, IngestError
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import Ledger
 from ingestd.ledger.report import JobFacts

@@ -9,7 +9,7 @@ import pytest
 from ingestctl import kinds
 from ingestctl.main import parser_of
 
-from ingestd import config
+from ingestd.kinds.sinks import words_of
 from ingestd.kinds.steps import EXACT, META, SHIPPED
 from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS
 from ingestd.protocol import control as c
@@ -268,7 +268,7 @@ def test_what_ships_has_fields_of_its_own() -> None:
     fields = [flag[2:].replace("-", "_") for flag in flags]
     assert set(fields) == {*OLD_MODELS, *OLD_SETTINGS}
     assert set(fields) <= set(c.Start.__struct_fields__)
-    assert tuple(sink["name"] for sink in kinds.SINKS) == config.SINK_KINDS
+    assert [sink["name"] for sink in kinds.SINKS] == words_of()
     taken = parser_of("start")._option_string_actions
     assert all(flag in taken for flag in flags)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -72,6 +73,29 @@ def test_a_step_of_another_package(daemon: Daemon, tmp_path: Path) -> None:
     pictures.write_photos(photos, 8)
     ctl(daemon, "start", str(photos), "--colours", "--most-colours", "3", "--follow")
     assert len({line["id"] for line in lines(out)}) == 8
+
+
+def test_a_sink_of_another_package(daemon: Daemon, tmp_path: Path) -> None:
+    """A row for each photo, with what the package's own step made; a photo that goes takes its row along. The help
+    names it, and the client makes its file absolute."""
+    photos = tmp_path / "photos"
+    written = pictures.write_photos(photos, 4)
+    assert "csv:FILE (a file with one row for each photo)" in " ".join(ctl(daemon, "start", "--help").split())
+    words = ("--describe", "none", "--embed", "none", "--colours", "--sink", "csv:out.csv")
+    ctl(daemon, "start", str(photos), *words, "--follow", cwd=tmp_path)
+    with open(tmp_path / "out.csv", encoding="utf-8", newline="") as file:
+        [mark, heads, *rows] = list(csv.reader(file))
+    assert mark[0].startswith("# ")
+    assert heads == ["sha256", "path", "copies", "bytes", "colours"]
+    assert sorted(row[1] for row in rows) == sorted(str(path) for path in written)
+    assert all(row[4].startswith("#") for row in rows)
+    [sink] = daemon.call("status")["jobs"][0]["sinks"]
+    assert (sink["kind"], sink["place"], sink["lag"]) == ("csv", f"{tmp_path}/out.csv", 0)
+    written[0].unlink()
+    ctl(daemon, "start", str(photos), "--follow")
+    daemon.wait_for(lambda: len((tmp_path / "out.csv").read_text().splitlines()) == 5)
+    with pytest.raises(Exception, match="place is not absolute"):
+        daemon.call("start", sources=[str(photos)], name="two", describe="none", embed="none", sinks=["csv:out.csv"])
 
 
 def test_its_settings_hold(daemon: Daemon, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.protocol.work import Step

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.protocol.work import Step
 from tests.ctl.ctlkit import Home, home as make_home
 from tests.daemon.house import NOT_ROOT

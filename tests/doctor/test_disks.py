@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.doctor import places
-from ingestd.sinks import qdrant_edge
 from tests.ctl.ctlkit import Home
 from tests.daemon.house import NOT_ROOT, needs_permissions
 from tests.doctor.clinic import Books, examine, examine_hastily
@@ -46,11 +44,6 @@ def test_no_disk(home: Home, full: SmallDisk) -> None:
     assert "Free some space" in named["remedy"]
     assert found.one("model")["level"] == "ok"
     assert [path.name for path in full.folder.iterdir()] == ["ballast"], "its own trial is taken away"
-
-
-def test_what_a_store_needs_free_is_the_stores_own_number() -> None:
-    """The doctor must not import the engine, so the number stands twice."""
-    assert places.STORE_RESERVE == qdrant_edge.RESERVE
 
 
 @needs_permissions

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import items, jobs, scans
 from ingestd.ledger.ledger import open_writer
 from ingestd.protocol.walk import Entry, Listing

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.kinds.sinks import SHIPPED
 from ingestd.lockdown import environment, landlock
 from ingestd.lockdown.limits import STEP_S, TOKEN_S, patience
 from ingestd.lockdown.offers import offers
@@ -95,7 +96,9 @@ def test_a_child_inherits_no_secret_but_its_own() -> None:
     assert kept(environment.of_models(["builtin", "/folder", "siglip2"]), online=False) == set()
     endpoint = environment.of_models(["builtin", "openai:http://127.0.0.1/v1#m"])
     assert kept(endpoint, online=False) == {"INGESTD_ENDPOINT_KEY", "HTTPS_PROXY"}
-    assert kept(environment.QDRANT, online=False) == {"INGESTD_QDRANT_KEY", "HTTPS_PROXY"}
+    server = environment.of_sinks([SHIPPED["qdrant-server"], SHIPPED["jsonl"]])
+    assert kept(server, online=False) == {"INGESTD_QDRANT_KEY", "HTTPS_PROXY"}
+    assert kept(environment.of_sinks([SHIPPED["qdrant"], SHIPPED["jsonl"]]), online=False) == set()
     assert kept(frozenset(), online=True) == {"HF_TOKEN", "HTTPS_PROXY"}
 
 

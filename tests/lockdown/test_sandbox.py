@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ingestd.kinds.sinks import SHIPPED
 from ingestd.lockdown import DNS, Access, system
 from ingestd.protocol.sink import SinkSetup
 from ingestd.protocol.walk import Credit, ResolveRoots, RootSpec, WalkerSetup
@@ -124,7 +125,7 @@ def test_a_walker() -> None:
 )
 def test_a_sink(kind: str, place: str, expected: Access, machine: Machine) -> None:
     """Reads the ledger; writes where it keeps its output, or speaks with its server, and nothing else."""
-    found = of_sink(SinkSetup(1, "u", "job", "/state/ledger.db", kind, place, [], 0, "", 0, "", "/key"))
+    found = of_sink(SinkSetup(1, "u", "job", "/state/ledger.db", kind, place, [], 0, "", 0, "", "/key", SHIPPED[kind]))
     assert found == expected
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import items, jobs, ledger, scans
 from ingestd.policy import messages as w, notices
 from ingestd.policy.decide import decide

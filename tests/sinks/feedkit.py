@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from ingestd.kinds.sinks import SHIPPED, SinkKind
 from ingestd.ledger.reader import Record, feed_page, open_reader
 from ingestd.ledger.sql import schema
 from ingestd.policy.states import ITEM_MOVES
@@ -67,10 +68,13 @@ class Feed:
     def close(self) -> None:
         self._db.close()
 
-    def setup(self, kind: str, place: Path | str, seq: int = 0, token: str = "") -> SinkSetup:
-        ledger = str(self.path)
-        end = self.end()
-        return SinkSetup(JOB, str(self.uuid), "job", ledger, kind, str(place), self.steps, seq, token, end, STORE)
+    def setup(self, kind: str | SinkKind, place: Path | str, seq: int = 0, token: str = "") -> SinkSetup:
+        """For a kind that ships, by its name, or for another one by its declaration."""
+        kind, declaration = (kind, SHIPPED.get(kind)) if isinstance(kind, str) else (kind.name, kind)
+        return SinkSetup(
+            JOB, str(self.uuid), "job", str(self.path), kind, str(place), self.steps, seq, token, self.end(), STORE,
+            declaration=declaration,
+        )  # fmt: skip
 
     def end(self) -> int:
         (seq,) = self._db.execute("SELECT feed_seq FROM tally WHERE job_id = ?", (JOB,)).fetchone()

@@ -126,7 +126,8 @@ def test_an_unknown_kind_is_misconfigured(feed: Feed, tmp_path: Path) -> None:
         child.expect(Hello)
         child.send(feed.setup("punchcards", tmp_path / "deck"))
         fatal = child.expect(Fatal)
-        assert (fatal.kind, fatal.remedy) == ("misconfigured", "Use one of: jsonl, qdrant, qdrant-server")
+        assert (fatal.kind, fatal.object) == ("misconfigured", "punchcards")
+        assert "Install the package that has it" in fatal.remedy
         assert child.wait() == 1
 
 

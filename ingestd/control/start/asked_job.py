@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ingestd.config import VECTOR_SINKS, Settings, SinkSpec, parse_sinks
+from ingestd.config import Settings
 from ingestd.errors import EXIT_USAGE, IngestError, Misconfigured
+from ingestd.kinds.sinks import SHIPPED as SINKS, SinkKinds, SinkSpec
 from ingestd.kinds.steps import NONE, SHIPPED, flag_of
 from ingestd.policy.job_spec import OLD_MODELS, OLD_SETTINGS, JobSpec, Kinds, asks, check_spec, flat, with_model
 from ingestd.policy.recipe import passes_of
+from ingestd.policy.sink_spec import keeps_vectors, parse_sinks
 from ingestd.protocol import control as c
 from ingestd.records import JobRow
 
@@ -29,7 +31,7 @@ def models_of(params: c.Start) -> list[str]:
     return [name for name in named if name is not None] + [ask.model for ask in params.steps or ()]
 
 
-def of_new(params: c.Start, settings: Settings, kinds: Kinds = SHIPPED) -> AskedJob:
+def of_new(params: c.Start, settings: Settings, kinds: Kinds = SHIPPED, sink_kinds: SinkKinds = SINKS) -> AskedJob:
     """A new job: where the request says nothing, ``settings`` do. Raises ``Misconfigured``."""
     known = {kind: settings.values[kind].value for kind in kinds if kind in settings.values}
     given: dict[str, object] = dict(known)
@@ -52,16 +54,17 @@ def of_new(params: c.Start, settings: Settings, kinds: Kinds = SHIPPED) -> Asked
         list_sha256=params.list_sha256,
     )
     check_spec(spec, kinds)
-    sinks = parse_sinks(params.sinks if params.sinks is not None else settings["sinks"].split(","))
+    sinks = parse_sinks(params.sinks if params.sinks is not None else settings["sinks"].split(","), sink_kinds)
     notes = []
-    if params.sinks is None and not spec.makes_vectors(kinds) and any(sink.kind in VECTOR_SINKS for sink in sinks):
-        sinks = [sink for sink in sinks if sink.kind not in VECTOR_SINKS]
+    others = [sink for sink in sinks if not keeps_vectors(sink.kind, sink_kinds)]
+    if params.sinks is None and not spec.makes_vectors(kinds) and others != sinks:
+        sinks = others
         notes.append("without an embedding there is nothing to search: results go to the other sinks alone")
-    _check_vectors(spec, sinks, kinds)
+    _check_vectors(spec, sinks, kinds, sink_kinds)
     return AskedJob(spec, sinks, notes)
 
 
-def of_known(params: c.Start, job: JobRow, kinds: Kinds = SHIPPED) -> AskedJob:
+def of_known(params: c.Start, job: JobRow, kinds: Kinds = SHIPPED, sink_kinds: SinkKinds = SINKS) -> AskedJob:
     """A known job that goes on: what the request says is changed, the rest stays.
 
     Raises ``IngestError`` when the request asks for other steps than the job has, and ``Misconfigured``.
@@ -83,8 +86,8 @@ def of_known(params: c.Start, job: JobRow, kinds: Kinds = SHIPPED) -> AskedJob:
     changes["limit"] = params.limit
     spec = msgspec.structs.replace(old, **changes)
     check_spec(spec, kinds)
-    sinks = parse_sinks(params.sinks) if params.sinks is not None else list(job.sinks)
-    _check_vectors(spec, sinks, kinds)
+    sinks = parse_sinks(params.sinks, sink_kinds) if params.sinks is not None else list(job.sinks)
+    _check_vectors(spec, sinks, kinds, sink_kinds)
     return AskedJob(spec, sinks, _change_notes(old, spec))
 
 
@@ -109,14 +112,14 @@ def _check_steps(params: c.Start, job: JobRow, kinds: Kinds) -> None:
             )  # fmt: skip
 
 
-def _check_vectors(spec: JobSpec, sinks: list[SinkSpec], kinds: Kinds) -> None:
+def _check_vectors(spec: JobSpec, sinks: list[SinkSpec], kinds: Kinds, sink_kinds: SinkKinds) -> None:
     """Raises ``Misconfigured`` for a sink that stores vectors in a job that makes none."""
-    store = next((sink.name for sink in sinks if sink.kind in VECTOR_SINKS), None)
+    store = next((sink for sink in sinks if keeps_vectors(sink.kind, sink_kinds)), None)
     if store is not None and not spec.makes_vectors(kinds):
         raise Misconfigured(
             "a recipe without an embedding has no vectors to put into it",
-            operation="use", object=f"the sink {store}",
-            remedy="Give --embed builtin, or leave --sink qdrant out", exit=EXIT_USAGE,
+            operation="use", object=f"the sink {store.name}",
+            remedy=f"Give --embed builtin, or leave --sink {sink_kinds[store.kind].asked} out", exit=EXIT_USAGE,
         )  # fmt: skip
 
 

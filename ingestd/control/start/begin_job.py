@@ -30,7 +30,7 @@ async def make_job(
 ) -> BegunJob:
     """Store a new job and queue it. Raises ``Misconfigured``."""
     s = context.supervisor
-    spec, sinks, notes = asked_job.of_new(params, context.settings, s.shared.step_kinds)
+    spec, sinks, notes = asked_job.of_new(params, context.settings, s.shared.step_kinds, s.shared.sink_kinds)
     ident, now = str(uuid.uuid4()), s.clocks.wall_ms()
     name = params.name or _free_name(s, params, sources)
 
@@ -50,7 +50,7 @@ async def continue_job(context: VerbContext, params: c.Start, row: JobRow) -> Be
     Raises ``IngestError`` when the request asks for other steps than the job has, and ``Misconfigured``.
     """
     s = context.supervisor
-    spec, sinks, notes = asked_job.of_known(params, row, s.shared.step_kinds)
+    spec, sinks, notes = asked_job.of_known(params, row, s.shared.step_kinds, s.shared.sink_kinds)
     s.walks.outdate(row.id)
     before, now = s.view.jobs[row.id].status, s.clocks.wall_ms()
     await s.ledger.write(lambda db: jobs.change_request(db, row.id, spec, sinks, now))

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from ingestd.config import VECTOR_SINKS
 from ingestd.control.rank_fusion import FUSION_DEPTH, best_first, content_of, fuse
 from ingestd.control.verb_context import VerbContext
 from ingestd.errors import EXIT_TEMPORARY, EXIT_USAGE, IngestError, Unavailable
+from ingestd.kinds.sinks import SinkKinds
 from ingestd.ledger.report import JobFacts
 from ingestd.policy.job_spec import Kinds
+from ingestd.policy.sink_spec import keeps_vectors
 from ingestd.protocol import control as c
 from ingestd.protocol.pathtext import path_bytes
 from ingestd.protocol.sink import Hit, Search
@@ -39,10 +40,11 @@ async def handle(context: VerbContext, params: c.Search) -> c.SearchReply:
             "give words, or an image with --like, and not both" if image else "it is empty", operation="search for",
             object="the query", remedy="Say what to look for", exit=EXIT_USAGE,
         )  # fmt: skip
+    kinds = context.supervisor.shared.sink_kinds
     chosen = [await context.jobbook.one(params.job, "search")] if params.job else await context.jobbook.facts()
     groups: dict[tuple[str, ...], tuple[tuple[Step, ...], list[JobStore]]] = {}
     for facts in chosen:
-        sink = next((sink.name for sink in facts.row.sinks if sink.kind in VECTOR_SINKS), None)
+        sink = next((sink.name for sink in facts.row.sinks if keeps_vectors(sink.kind, kinds)), None)
         steps = _comparable(facts, context.supervisor.shared.step_kinds, by_image=image is not None)
         if sink is not None and steps:
             # Equal fingerprints mean equal vectors, however the model was spelled.
@@ -50,7 +52,7 @@ async def handle(context: VerbContext, params: c.Search) -> c.SearchReply:
     if not groups:
         raise IngestError(
             "no job has a store with vectors yet", operation="search", object=params.job or "any job",
-            remedy="Start one with an embedding model and the qdrant sink (the default)", exit=EXIT_TEMPORARY,
+            remedy=f"Start one with an embedding model and {_a_store(kinds)}", exit=EXIT_TEMPORARY,
         )  # fmt: skip
     notes: list[str] = []
     replies = []
@@ -67,6 +69,12 @@ async def handle(context: VerbContext, params: c.Search) -> c.SearchReply:
             remedy="Try again; ingestctl status shows how far each sink has got",
         )  # fmt: skip
     return c.SearchReply([group for group in replies if group.jobs], notes)
+
+
+def _a_store(kinds: SinkKinds) -> str:
+    """The sink that makes a job searchable, as it is asked for."""
+    kind = next(kind for kind in sorted(kinds.values(), key=lambda one: not one.default) if kind.vectors)
+    return f"the {kind.asked} sink" + " (the default)" * kind.default
 
 
 def _comparable(facts: JobFacts, kinds: Kinds, *, by_image: bool) -> tuple[Step, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ingestd.config import SinkSpec
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import open_writer
 from ingestd.records import RootRef
