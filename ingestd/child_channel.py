@@ -103,7 +103,7 @@ class Channel(Generic[In]):
             messages = [message for body in self._frames.feed(data) for message in self._decoder.decode(body)]
         except (OSError, ProtocolError, msgspec.DecodeError) as error:
             if not isinstance(error, OSError):
-                print(f"channel: {error}", file=sys.stderr, flush=True)
+                print(f"it was sent what is no message for it: {error}", file=sys.stderr, flush=True)
             data = b""
         if not data:
             self.leave()
