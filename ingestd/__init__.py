@@ -19,6 +19,7 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       ``control`` (``transport`` is the socket, its clients and their rights; the verbs)
 4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),
                       ``settings_file``, ``__main__``: configuration, signals, one task group, exit codes
+5 shipped for tests   ``testing``: contract suites and small real implementations; nobody imports it but tests
 children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``, heard through
                       ``child_channel``; nobody imports them
 ====================  ==========================================================================================

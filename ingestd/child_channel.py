@@ -38,11 +38,12 @@ class PeerGone(BaseException):
 
 
 class Channel(Generic[In]):
-    """The child's end of its socket. ``send`` may be called from any thread; ``receive`` gives messages in order."""
+    """The child's end of its socket. ``send`` may be called from any thread; ``receive`` gives messages in order.
+    ``stream`` is the socket itself."""
 
     def __init__(self, stream: Stream, incoming: Any) -> None:
         """``incoming`` is the union of the messages that may come."""
-        self._stream = stream
+        self.stream = stream
         self._decoder = decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
@@ -77,9 +78,9 @@ class Channel(Generic[In]):
             together = [self._unsent.popleft() for _ in range(len(self._unsent))]
             try:
                 for data in frames(together):
-                    self._stream.sendall(data)
+                    self.stream.sendall(data)
             except OSError:
-                self._leave()
+                self.leave()
         if self._progress is not None:
             self._progress()
 
@@ -98,16 +99,16 @@ class Channel(Generic[In]):
     def _take(self) -> list[In]:
         """What arrives next, decoded; where nothing will, this process ends."""
         try:
-            data = self._stream.recv(1 << 16)
+            data = self.stream.recv(1 << 16)
             messages = [message for body in self._frames.feed(data) for message in self._decoder.decode(body)]
         except (OSError, ProtocolError, msgspec.DecodeError) as error:
             if not isinstance(error, OSError):
-                print(f"channel: {error}", file=sys.stderr, flush=True)
+                print(f"it was sent what is no message for it: {error}", file=sys.stderr, flush=True)
             data = b""
         if not data:
-            self._leave()
+            self.leave()
         return messages
 
-    def _leave(self) -> NoReturn:
-        """The peer is gone, or speaks nonsense: end here. A child in a thread raises ``PeerGone`` instead."""
-        os._exit(EXIT_PARENT_GONE)
+    def leave(self, code: int = EXIT_PARENT_GONE) -> NoReturn:
+        """End at once, without a word: the peer is gone, or speaks nonsense. In a thread it raises ``PeerGone``."""
+        os._exit(code)

@@ -1,4 +1,4 @@
-"""``models list|pull|remove`` without a daemon: a child of the worker room does it, and its messages become JSON lines.
+"""``models list|pull|remove`` without a daemon: a child does it, and its messages become JSON lines.
 
 The ledger is only looked at, for the jobs that use a model which is to be removed.
 """

@@ -23,7 +23,7 @@ EACH = 50
 class ChannelOfAThread(Channel[object]):
     """Its reader ends with the socket, and not the whole process."""
 
-    def _leave(self) -> NoReturn:
+    def leave(self, code: int = 0) -> NoReturn:
         raise PeerGone
 
     def _read(self) -> None:

@@ -155,6 +155,26 @@ def plain(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
+def test_the_contract_suites_run_from_it(python: Path, folder: Path) -> None:
+    """Who writes an executor elsewhere tries it with what is installed: no folder of tests, no settings of ours."""
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--pyargs",
+        "ingestd.testing.test_executors",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=environment(folder / "unused"), timeout=170
+    )
+    assert done.returncode == 0, done
+    assert " passed" in done.stdout
+    assert str(ROOT) not in done.stdout
+
+
 def test_the_checkout_is_out_of_sight(python: Path, folder: Path) -> None:
     """What is imported there is what the wheel brought."""
     code = (

@@ -50,7 +50,7 @@ class Asked:
     def last_line(self) -> str:
         """Once it has ended: the last line that it printed on stderr, or how it ended."""
         if self.ending is None:
-            return "it runs"
+            return "it has not ended"
         return self.ending.last_lines[-1] if self.ending.last_lines else self.ending.cause()
 
     def unexpected(self, message: object) -> IngestError:
@@ -75,16 +75,18 @@ async def child(spec: ChildSpec) -> AsyncIterator[tuple[Handle, Asked]]:
     """A child as the daemon would start it; it ends with the block."""
     asked = Asked(spec)
     failed: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        handle = SpawnExecutor(tasks, abandon_s=_GONE_S).start(spec, asked.hear, asked.end)
-        try:
-            yield handle, asked
-        except Exception as error:  # a task group would wrap it
-            failed = error
-        finally:
-            handle.kill()
-            tasks.cancel_scope.cancel()  # it does not wait for what the kernel holds
-    asked.close()
+    try:
+        async with anyio.create_task_group() as tasks:
+            handle = SpawnExecutor(tasks, abandon_s=_GONE_S).start(spec, asked.hear, asked.end)
+            try:
+                yield handle, asked
+            except Exception as error:  # a task group would wrap it
+                failed = error
+            finally:
+                handle.kill()
+                tasks.cancel_scope.cancel()  # it does not wait for what the kernel holds
+    finally:
+        asked.close()
     if failed is not None:
         raise failed
 

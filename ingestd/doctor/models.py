@@ -23,7 +23,7 @@ from ingestd.protocol import work
 from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtModels, Looked, ModelAsk, ToLooker
 
 WHAT: Final = "model"
-LOOKER: Final = "ingestd.worker.doctor_main"
+MODULE: Final = "ingestd.worker.doctor_main"
 WORKER: Final = "ingestd.worker"
 
 LOAD_S: Final = 300.0
@@ -102,11 +102,11 @@ async def models(context: Context) -> list[Finding]:
         seen[asks[message.index]] = message
 
     names = [one.model for one in asks]
-    looker = ChildSpec(LOOKER, "doctor: models", ToLooker, FromLooker, of_models(names), may_fetch(names))
+    spec = ChildSpec(MODULE, "doctor: models", ToLooker, FromLooker, of_models(names), may_fetch(names))
     found: list[Finding] = []
     try:
         with anyio.move_on_after(CHILD_S) as waited:
-            await ask(looker, LookAtModels(asks), Looked, hear)
+            await ask(spec, LookAtModels(asks), Looked, hear)
         if waited.cancelled_caught:
             late = ", ".join(dict.fromkeys(one.model for one in asks if one not in seen))
             text = f"{late}: no answer within {CHILD_S:.0f} seconds"

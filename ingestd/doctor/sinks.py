@@ -21,7 +21,7 @@ from ingestd.protocol.doctor import Finding, FromLooker, Level, LookAtSinks, Loo
 from ingestd.protocol.sink import SinkSetup
 
 WHAT: Final = "sink"
-LOOKER: Final = "ingestd.sinks.doctor_main"
+MODULE: Final = "ingestd.sinks.doctor_main"
 
 _LATER: Final = "is made at the first delivery"
 
@@ -69,10 +69,10 @@ async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[F
 
     found: list[Finding] = []
     secrets = of_sinks(context.sink_kinds[spec.kind] for _, spec in asked)
-    looker = ChildSpec(LOOKER, "doctor: sinks", ToLooker, FromLooker, secrets)
+    child = ChildSpec(MODULE, "doctor: sinks", ToLooker, FromLooker, secrets)
     try:
         with anyio.move_on_after(CHILD_S):
-            await ask(looker, LookAtSinks(setups, context.daemon is not None), Looked, hear)
+            await ask(child, LookAtSinks(setups, context.daemon is not None), Looked, hear)
     except IngestError as error:
         found.append(refused(WHAT, error))
     for index, (job, spec) in enumerate(asked):

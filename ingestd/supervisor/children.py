@@ -22,9 +22,9 @@ from ingestd.protocol.work import Fatal, FromWorker, Locked, ToWorker
 
 __all__ = ["Child", "Children", "Ending"]
 
-Room = Literal["worker", "walker", "sinks"]
+Module = Literal["worker", "walker", "sinks"]
 
-SPEAKS: Final[dict[Room, tuple[Any, Any]]] = {
+SPEAKS: Final[dict[Module, tuple[Any, Any]]] = {
     "worker": (ToWorker, FromWorker),
     "walker": (ToWalker, FromWalker),
     "sinks": (ToSink, FromSink),
@@ -109,7 +109,7 @@ class Children:
 
     def start(
         self,
-        room: Room,
+        module: Module,
         name: str,
         on_message: OnMessage,
         on_end: OnEnd,
@@ -119,7 +119,7 @@ class Children:
         touches: Collection[object] = (),
         **about: object,
     ) -> Child:
-        """Start ``python -m ingestd.<room>``. ``on_end`` is called once, after the last ``on_message``.
+        """Start ``python -m ingestd.<module>``. ``on_end`` is called once, after the last ``on_message``.
 
         ``touches``: by what names the daemon knows the disks and shares that it goes to; where ``MOST_ABANDONED``
         children hang over one of them, it is not started, and ends as ``unavailable``.
@@ -145,8 +145,8 @@ class Children:
                 self._on_abandon(child)
             on_end(ending)
 
-        outgoing, incoming = SPEAKS[room]
-        spec = ChildSpec(f"ingestd.{room}", name, outgoing, incoming, frozenset(secrets), online, self._lockdown)
+        outgoing, incoming = SPEAKS[module]
+        spec = ChildSpec(f"ingestd.{module}", name, outgoing, incoming, frozenset(secrets), online, self._lockdown)
         self.alive.append(child)
         child.handle = self._executor.start(
             spec, on_messages, ended,

@@ -8,7 +8,7 @@ import sqlite3
 
 from ingestd.child import run_child
 from ingestd.child_channel import Channel
-from ingestd.errors import Unavailable
+from ingestd.errors import ProtocolError, Unavailable
 from ingestd.ledger.reader import open_reader
 from ingestd.lockdown import Access
 from ingestd.protocol.walk import Credit, ResolveRoots, RootsResolved, ToWalker, WalkerSetup
@@ -32,7 +32,10 @@ def access(message: ToWalker) -> Access | None:
 
 
 def main(channel: Channel[ToWalker]) -> None:
-    """Answer the first message, whole, and return. A ``Finish`` before any work is a clean end."""
+    """Answer the first message, whole, and return. A ``Finish`` before any work is a clean end.
+
+    Raises ``ProtocolError`` for another first message.
+    """
     message = channel.receive()
     while isinstance(message, Credit):  # credit for listings of a walk that has not begun means nothing
         message = channel.receive()
@@ -41,8 +44,10 @@ def main(channel: Channel[ToWalker]) -> None:
             channel.send(RootsResolved([resolve(path) for path in message.paths]))
         case WalkerSetup():
             _walk(channel, message)
-        case Finish() | None:
+        case Finish():
             return
+        case other:
+            raise ProtocolError(f"a walker's first message was {type(other).__name__}")
 
 
 def _walk(channel: Channel[ToWalker], setup: WalkerSetup) -> None:
