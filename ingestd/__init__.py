@@ -8,7 +8,7 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       of ``wire``: daemon⇄children; ``models``: what the models child is asked; ``doctor``: what it
                       finds and asks; ``pathtext``: paths as text; ``addresses``: URLs as a person types them),
                       ``lockdown`` (what a child gives up, by the kernel's means: below everybody, since every child
-                      begins with it)
+                      begins with it), ``kinds`` (what a step, a sink or a medium is, declared as data)
 1 policy, pure        ``config``, ``records`` (the ledger's rows as plain data), ``policy`` (``states`` and their moves,
                       ``state`` that is known, ``messages`` in and out, ``decide`` and ``plan``, ``activity``,
                       ``recipe``, ``pace``, ``disk_estimate``): no clock, no OS, no I/O
@@ -20,6 +20,7 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
 4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),
                       ``__main__``: configuration, signals, one task group, exit codes
 children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``; nobody imports them
+testing               what others' tests need: contract suites, fakes; it may import everything, and nobody imports it
 ====================  ==========================================================================================
 
 The client ``ingestctl`` lives in ``ctl/`` and uses the standard library alone.
