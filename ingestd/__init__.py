@@ -8,7 +8,7 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
                       of ``wire``: daemon⇄children; ``models``: what the models child is asked; ``doctor``: what it
                       finds and asks; ``pathtext``: paths as text; ``addresses``: URLs as a person types them),
                       ``lockdown`` (what a child gives up, by the kernel's means: below everybody, since every child
-                      begins with it)
+                      begins with it), ``kinds`` (what a step, a sink or a medium is, declared as data)
 1 policy, pure        ``config``, ``records`` (the ledger's rows as plain data), ``policy`` (``states`` and their moves,
                       ``state`` that is known, ``messages`` in and out, ``decide`` and ``plan``, ``activity``,
                       ``recipe``, ``pace``, ``disk_estimate``): no clock, no OS, no I/O

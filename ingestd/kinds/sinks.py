@@ -113,11 +113,12 @@ SinkKinds = Mapping[str, SinkKind]
 EMBEDDED: Final = SinkKind(
     "qdrant",
     "Qdrant's own engine, in the state folder",
-    "ingestd.sinks.qdrant_edge:EdgeSink",
+    "ingestd.sinks.qdrant.edge_sink:EdgeSink",
+    "ingestd.sinks.qdrant.edge_doctor",
     default=True,
     vectors=True,
     copies=2.5,  # the vector, the payload, its log and its index
-    reserve=256 * 1024 * 1024,  # see sinks.qdrant_edge.RESERVE, held equal by a test
+    reserve=256 * 1024 * 1024,  # see RESERVE of its sink, held equal by a test
     files=256,  # 9 while it is small (measured), and more as it grows
     place=f"qdrant-{VECTORS}",
     writes=("place",),
@@ -126,7 +127,8 @@ EMBEDDED: Final = SinkKind(
 SERVER: Final = SinkKind(
     "qdrant-server",
     "a Qdrant server",
-    "ingestd.sinks.qdrant_server:ServerSink",
+    "ingestd.sinks.qdrant.server_sink:ServerSink",
+    "ingestd.sinks.qdrant.server_doctor",
     word="qdrant",
     takes=("url",),
     address="qdrant_url",
@@ -139,7 +141,8 @@ SERVER: Final = SinkKind(
 JSONL: Final = SinkKind(
     "jsonl",
     "a file of JSON lines, one for each change",
-    "ingestd.sinks.jsonl:JsonlSink",
+    "ingestd.sinks.jsonl.sink:JsonlSink",
+    "ingestd.sinks.jsonl.doctor",
     takes=("nothing", "file"),
     default=True,
     copies=1.0,

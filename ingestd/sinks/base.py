@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.kinds.sinks import SinkKind
@@ -29,6 +29,18 @@ class Cursor(NamedTuple):
 
     seq: int
     token: str
+
+
+class Checked(NamedTuple):
+    """What a kind's check found, a function ``check(setup, served)`` in the module that its declaration names.
+
+    It changes nothing that is there and answers within seconds. ``served``: a daemon runs and may hold the place. It
+    may raise ``IngestError`` instead, which is a failure. ``remedy`` is empty where nothing is to do.
+    """
+
+    level: Literal["ok", "warn", "fail"]
+    finding: str
+    remedy: str = ""
 
 
 class AskedToWait(Unavailable):
@@ -108,11 +120,16 @@ def make(setup: SinkSetup) -> Sink:
             "there is no sink of this kind", operation="open the sink", object=setup.kind,
             remedy="Install the package that has it; ingestctl doctor shows what is there",
         )  # fmt: skip
+    return load(kind)(setup)  # type: ignore[call-arg]
+
+
+def load(kind: SinkKind) -> type[Sink]:
+    """The class that a declaration names. Raises ``Misconfigured``."""
     module, _, name = kind.module.partition(":")
-    made = loaded(kind, module, name)
-    if not (isinstance(made, type) and issubclass(made, Sink)):
+    found = loaded(kind, module, name)
+    if not (isinstance(found, type) and issubclass(found, Sink)):
         raise _unusable(kind, f"{kind.module} is no sink")
-    return made(setup)  # type: ignore[call-arg]
+    return found
 
 
 def loaded(kind: SinkKind, module: str, name: str) -> Any:

@@ -17,6 +17,7 @@ import msgspec
 
 from ingestd.kinds.steps import SHIPPED
 from ingestd.ledger.reader import Record
+from ingestd.protocol.sink import Search
 
 MAX_POINT_PATHS: Final = 100
 """Paths of a payload: a thumbnail copied into ten thousand folders must not make a point that costs megabytes."""
@@ -121,3 +122,8 @@ def _is_text(path: bytes) -> bool:
 
 def _b64(path: bytes) -> str:
     return base64.b64encode(path).decode("ascii")
+
+
+def folder_of(ask: Search) -> str | None:
+    """The value of ``dirs`` that a search asks for."""
+    return None if ask.folder is None else shown(ask.folder.rstrip(b"/") or b"/")

@@ -93,6 +93,19 @@ def move_aside(place: Path) -> Path:
     return aside
 
 
+def try_beside(place: Path) -> None:
+    """Write a file of its own in the folder of ``place``, durably, and take it away: it shows a full or read-only disk
+    without touching what is there. Raises ``OSError``."""
+    trial = place.with_name(f".{place.name}.doctor-{os.getpid()}")
+    descriptor = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, b"\0" * 4096)
+        sync_file(descriptor)
+    finally:
+        os.close(descriptor)
+        os.unlink(trial)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames and new names in ``folder`` durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -6,6 +6,6 @@ nothing of the repository::
 
     python -m pytest --pyargs ingestd.testing.test_executors
 
-An executor of another package is held to the same by a subclass of ``executor.ExecutorContract``. This file imports
-nothing, and so do the children import no pytest.
+An executor of another package is held to the same by a subclass of ``executor.ExecutorContract``. ``fake_sink`` is the
+smallest sink that keeps the contract of sinks. This file imports nothing, and so do the children import no pytest.
 """

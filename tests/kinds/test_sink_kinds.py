@@ -17,7 +17,7 @@ from ingestd.policy.disk_estimate import estimate
 from ingestd.policy.recipe import sink_place
 from ingestd.policy.sink_spec import default_sinks, keeps_vectors, parse_sinks, values_of
 from ingestd.protocol.work import Step
-from ingestd.sinks.qdrant_edge import RESERVE
+from ingestd.sinks.qdrant.edge_sink import RESERVE
 
 TABLE = SinkKind(
     "table",

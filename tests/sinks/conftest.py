@@ -32,7 +32,7 @@ def served(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server gets some seconds for an answer: enough on a busy machine, and no minute for one that is late."""
-    monkeypatch.setattr("ingestd.sinks.qdrant_wire.WRITE_S", 4)
+    monkeypatch.setattr("ingestd.sinks.qdrant.server_connection.WRITE_S", 4)
 
 
 class SmallDisk:

@@ -17,7 +17,7 @@ from ingestd.protocol.sink import SinkSetup
 from ingestd.sinks import base
 from ingestd.sinks.base import Sink
 from ingestd.sinks.document import document, payload, point_id
-from ingestd.sinks.memory import SHELVES, MemorySink
+from ingestd.testing.fake_sink import SHELVES, MemorySink
 from tests.qdrantkit import QdrantKit
 from tests.sinks.feedkit import Feed
 

@@ -159,6 +159,6 @@ def test_search_is_answered_during_a_bulk_delivery(tmp_path: Path) -> None:
 
 def test_a_sink_imports_only_its_own_engine() -> None:
     """A kind costs its own libraries alone: the file sink never pays for the vector store, nobody for numpy."""
-    code = "import sys, ingestd.sinks.__main__, ingestd.sinks.jsonl; print(*sys.modules)"
+    code = "import sys, ingestd.sinks.__main__, ingestd.sinks.jsonl.sink; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"qdrant_edge", "qdrant_client", "httpx", "numpy", "torch", "anyio"} & set(modules)

@@ -17,7 +17,7 @@ from tests.qdranthttp import WRITES, Fault
 from tests.sinks.faults import NEW, Clock, SlowSink, follow
 from tests.sinks.feedkit import DIM, JOB, Feed, feed_of, vector
 from tests.sinks.kinds import Server
-from tests.sinks.serverkit import key, same, sink_of
+from tests.sinks.qdrant.serverkit import key, same, sink_of
 
 # ------------------------------------------------------------------------------------------------ what lies on a server
 

@@ -28,8 +28,8 @@ from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.sinks import local_files as places
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
 from ingestd.sinks.date_range import period
-from ingestd.sinks.document import MAX_POINT_PATHS, payload, point_id
-from ingestd.sinks.points import INDEXES, floats, folder_of, vectors_of
+from ingestd.sinks.document import MAX_POINT_PATHS, folder_of, payload, point_id
+from ingestd.sinks.qdrant.points import INDEXES, floats, vectors_of
 
 RESERVE: Final = 256 * 1024 * 1024
 """Bytes kept free. The engine's sparse files (32 MiB each: two of its log, one of payloads, one per vector; measured
@@ -52,7 +52,7 @@ class Mark(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Token(msgspec.Struct, frozen=True):
+class StoreToken(msgspec.Struct, frozen=True):
     """The cursor's evidence: everything up to its ``seq`` was flushed into this store."""
 
     store: str
@@ -143,7 +143,7 @@ class EdgeSink(Sink):
                 self._lock = -1
 
     def _token(self) -> str:
-        return msgspec.json.encode(Token(self._mark.store)).decode()
+        return msgspec.json.encode(StoreToken(self._mark.store)).decode()
 
     def _take(self) -> None:
         """Hold the store. The engine locks too, but says "busy" in the same words as "broken"."""
@@ -170,7 +170,7 @@ class EdgeSink(Sink):
             return None
         if cursor.token:
             try:
-                same = msgspec.json.decode(cursor.token, type=Token).store == mark.store
+                same = msgspec.json.decode(cursor.token, type=StoreToken).store == mark.store
             except msgspec.DecodeError:
                 same = False
         else:

@@ -7,8 +7,6 @@ from collections.abc import Collection
 from typing import Final
 
 from ingestd.ledger.reader import Record
-from ingestd.protocol.sink import Search
-from ingestd.sinks.document import shown
 
 INDEXES: Final = {"dirs": "keyword", "taken_at": "datetime", "ingestd_job": "keyword"}
 """Payload fields that searches filter by, and the kind of index that each has, in Qdrant's words."""
@@ -23,8 +21,3 @@ def vectors_of(record: Record, names: Collection[str]) -> dict[str, list[float]]
     """A content's vectors by name. Empty for a deleted one and for one without any: it has no point."""
     made = () if record.deleted else (record.results or {}).items()
     return {kind: floats(one.vector) for kind, one in made if kind in names and one.vector is not None}
-
-
-def folder_of(ask: Search) -> str | None:
-    """The value of ``dirs`` that a search asks for."""
-    return None if ask.folder is None else shown(ask.folder.rstrip(b"/") or b"/")

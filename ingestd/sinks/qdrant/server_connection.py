@@ -97,7 +97,7 @@ def _checked(text: str, place: str) -> str:
     ) from None
 
 
-class Wire:
+class ServerConnection:
     """A connection to ``server`` for one collection. Making one sends nothing.
 
     ``first``: nothing was delivered there so far, so an answer that no Qdrant gives, or a certificate that is not

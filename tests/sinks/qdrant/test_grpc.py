@@ -18,7 +18,7 @@ from tests.qdranthttp import Fault
 from tests.sinks.faults import NEW, follow
 from tests.sinks.feedkit import Feed, vector
 from tests.sinks.kinds import Server
-from tests.sinks.serverkit import key, same
+from tests.sinks.qdrant.serverkit import key, same
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from ingestd.protocol.addresses.qdrant_url import parse
 from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trouble
 from ingestd.protocol.work import Fatal, Finish, Hello
 from ingestd.sinks.base import Cursor
-from ingestd.sinks.qdrant_wire import MAX_KEY, Wire, read_key
+from ingestd.sinks.qdrant.server_connection import MAX_KEY, ServerConnection, read_key
 from tests.childkit import Child, running
 from tests.qdranthttp import WRITES, Fault
 from tests.qdrantkit import QdrantKit
@@ -127,9 +127,9 @@ def test_the_key_is_refused_in_plain_text() -> None:
     """Over a network, unless it was asked for; nothing is sent before."""
     for text in ("http://10.1.2.3", "grpc://nas"):
         with pytest.raises(Misconfigured, match="plain text"):
-            Wire(parse(text), "photos", KEY, first=True)
-        Wire(parse(text), "photos", "", first=True).close()
-        Wire(parse(f"{text}?insecure=yes"), "photos", KEY, first=True).close()
+            ServerConnection(parse(text), "photos", KEY, first=True)
+        ServerConnection(parse(text), "photos", "", first=True).close()
+        ServerConnection(parse(f"{text}?insecure=yes"), "photos", KEY, first=True).close()
 
 
 def test_the_child_refuses_it_in_plain_text(feed: Feed) -> None:

@@ -13,7 +13,7 @@ from ingestd.errors import EXIT_OK
 from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trouble
 from ingestd.protocol.work import Finish, Hello, Step
 from ingestd.sinks.base import Cursor
-from ingestd.sinks.qdrant_edge import MARK, Mark
+from ingestd.sinks.qdrant.edge_sink import MARK, Mark
 from tests.childkit import running
 from tests.sinks.conftest import SmallDisk
 from tests.sinks.faults import follow

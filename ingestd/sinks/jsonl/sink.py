@@ -25,7 +25,7 @@ from ingestd.sinks.base import Cursor, Sink
 from ingestd.sinks.document import document, tombstone
 
 
-class Token(msgspec.Struct, frozen=True):
+class FileToken(msgspec.Struct, frozen=True):
     """The file up to ``offset`` (bytes), whose last line has ``length`` bytes and the sha256 ``last`` (hex)."""
 
     inode: int
@@ -42,7 +42,7 @@ class JsonlSink(Sink):
         self._job = UUID(setup.job_uuid)
         self._encoder = msgspec.json.Encoder()
         self._fd = -1
-        self._at = Token(0, 0, 0, "")
+        self._at = FileToken(0, 0, 0, "")
 
     def open(self, cursor: Cursor) -> Cursor:
         """See ``Sink``. A file that is there although the cursor is new is somebody's: it is moved aside."""
@@ -64,7 +64,7 @@ class JsonlSink(Sink):
                 self.close()
                 self._fd = self._locked()
             places.sync_folder(self._place.parent)
-            self._at = Token(os.fstat(self._fd).st_ino, 0, 0, "")
+            self._at = FileToken(os.fstat(self._fd).st_ino, 0, 0, "")
             self.opened = True
             return Cursor(0, self._text())
 
@@ -80,7 +80,7 @@ class JsonlSink(Sink):
             self._cut()
             self.close()  # after a failed fsync the file must be compared with the token again
             raise
-        self._at = Token(
+        self._at = FileToken(
             self._at.inode,
             self._at.offset + sum(map(len, lines)),
             len(lines[-1]),
@@ -149,14 +149,14 @@ class JsonlSink(Sink):
             pass  # the next open cuts it
 
 
-def _token(cursor: Cursor) -> Token | None:
+def _token(cursor: Cursor) -> FileToken | None:
     try:
-        return msgspec.json.decode(cursor.token, type=Token)
+        return msgspec.json.decode(cursor.token, type=FileToken)
     except msgspec.DecodeError:
         return None
 
 
-def _matches(fd: int, token: Token) -> bool:
+def _matches(fd: int, token: FileToken) -> bool:
     file = os.fstat(fd)
     if file.st_ino != token.inode or file.st_size < token.offset:
         return False

@@ -14,8 +14,8 @@ from typing import Final
 from qdrant_client import QdrantClient, models
 
 from ingestd.errors import Misconfigured
-from ingestd.sinks.points import INDEXES
-from ingestd.sinks.qdrant_wire import Absent, Rejected, Wire
+from ingestd.sinks.qdrant.points import INDEXES
+from ingestd.sinks.qdrant.server_connection import Absent, Rejected, ServerConnection
 
 DEFERRED: Final = 10**12
 """Kilobytes of unindexed vectors in a segment, a petabyte: never reached. Qdrant takes any 64-bit number of bytes."""
@@ -24,39 +24,39 @@ USUAL: Final = 10_000
 """Kilobytes: the threshold of a server that does not say its own, as its documentation gives it."""
 
 
-def find(wire: Wire) -> models.CollectionInfo | None:
-    """The collection as it is there; None when there is none. Raises as ``Wire.call`` does."""
+def find(connection: ServerConnection) -> models.CollectionInfo | None:
+    """The collection as it is there; None when there is none. Raises as ``ServerConnection.call`` does."""
     try:
-        return wire.call("open", lambda client: client.get_collection(wire.collection))
+        return connection.call("open", lambda client: client.get_collection(connection.collection))
     except Absent:
         return None
 
 
-def make(wire: Wire, vectors: Mapping[str, int]) -> None:
+def make(connection: ServerConnection, vectors: Mapping[str, int]) -> None:
     """Create it with one cosine vector per name. One that appeared meanwhile is left as it is."""
     fields = {name: models.VectorParams(size=dim, distance=models.Distance.COSINE) for name, dim in vectors.items()}
     try:
-        wire.call("make", lambda client: client.create_collection(wire.collection, vectors_config=fields))
+        connection.call("make", lambda client: client.create_collection(connection.collection, vectors_config=fields))
     except Rejected as error:
-        if find(wire) is None:
-            raise wire.misconfigured(
+        if find(connection) is None:
+            raise connection.misconfigured(
                 error.message, "make", "Change what the server objects to, or its limits"
             ) from None
 
 
-def index(wire: Wire, info: models.CollectionInfo) -> None:
+def index(connection: ServerConnection, info: models.CollectionInfo) -> None:
     """Give the fields that searches filter by the indexes that they lack; one of another kind is left as it is."""
     for name, kind in INDEXES.items():
         if name not in (info.payload_schema or {}):
             schema = models.PayloadSchemaType(kind)
 
             def ask(client: QdrantClient, name: str = name, schema: models.PayloadSchemaType = schema) -> object:
-                return client.create_payload_index(wire.collection, name, field_schema=schema, wait=True)
+                return client.create_payload_index(connection.collection, name, field_schema=schema, wait=True)
 
             try:
-                wire.call("index", ask)
+                connection.call("index", ask)
             except Rejected as error:
-                raise wire.misconfigured(
+                raise connection.misconfigured(
                     f"no index on {name}: {error.message}", "open", "Change what the server objects to"
                 ) from None
 
@@ -95,34 +95,34 @@ def deferred(info: models.CollectionInfo) -> bool:
     return (info.config.optimizer_config.indexing_threshold or 0) >= DEFERRED
 
 
-def defer(wire: Wire) -> bool:
+def defer(connection: ServerConnection) -> bool:
     """Put indexing off; whether it is now. A server that never indexes by its own settings is left alone.
 
     A key that may write points and not change collections is no error: the load is slower, that is all.
     """
-    info = find(wire)
+    info = find(connection)
     if info is None:
         return False
     threshold = info.config.optimizer_config.indexing_threshold
     if threshold is None or 0 < threshold < DEFERRED:
         try:
-            _set(wire, DEFERRED + (threshold or USUAL))
+            _set(connection, DEFERRED + (threshold or USUAL))
         except (Rejected, Misconfigured) as error:
             print(f"qdrant: indexing goes on during the bulk load: {error}", flush=True)
             return False
     return threshold != 0
 
 
-def restore(wire: Wire) -> None:
+def restore(connection: ServerConnection) -> None:
     """Let it index again, from the threshold that it had."""
-    info = find(wire)
+    info = find(connection)
     if info is not None and deferred(info):
-        _set(wire, max(1, (info.config.optimizer_config.indexing_threshold or 0) - DEFERRED))
+        _set(connection, max(1, (info.config.optimizer_config.indexing_threshold or 0) - DEFERRED))
 
 
-def _set(wire: Wire, threshold: int) -> None:
+def _set(connection: ServerConnection, threshold: int) -> None:
     change = models.OptimizersConfigDiff(indexing_threshold=threshold)
-    wire.call("set up", lambda client: client.update_collection(wire.collection, optimizers_config=change))
+    connection.call("set up", lambda client: client.update_collection(connection.collection, optimizers_config=change))
 
 
 def _listed(vectors: Mapping[str, int]) -> str:

@@ -13,7 +13,7 @@ from ingestd.sinks.follow import Follower
 from tests.sinks.faults import NEW, Clock, LocalLine, follow
 from tests.sinks.feedkit import DIM, Feed
 from tests.sinks.kinds import Server
-from tests.sinks.serverkit import key, same, writes
+from tests.sinks.qdrant.serverkit import key, same, writes
 
 # -------------------------------------------------------------------------------------- what the server no longer holds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.document import point_id
-from ingestd.sinks.qdrant_server import ServerSink
+from ingestd.sinks.qdrant.server_sink import ServerSink
 from tests.qdranthttp import WRITES
 from tests.sinks.faults import NEW
 from tests.sinks.feedkit import Feed, digest

@@ -15,8 +15,7 @@ from ingestd.ledger.reader import Record
 from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
 from ingestd.sinks.date_range import period
-from ingestd.sinks.document import payload, point_id
-from ingestd.sinks.points import folder_of
+from ingestd.sinks.document import folder_of, payload, point_id
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""A file of JSON lines: ``sink`` writes it, ``doctor`` looks at it."""
