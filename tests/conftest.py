@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import hypothesis
 import pytest
+
+from tests import isolation
+
+# Before anything else is imported: a library may read the environment when it is.
+_home = isolation.isolate(os.environ)
 
 # A suite begun in the background inherits an ignored SIGINT, and so would every client that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,6 +41,15 @@ LONGEST = (
     "tests/system/",
 )
 """Files that begin first: one that took a minute and came last would keep a core to itself."""
+
+
+def pytest_collection() -> None:
+    # Not before: the processes of xdist, which have been started by now, read it as well.
+    isolation.forget_pytest(os.environ)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_home, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
