@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import skimage.data
 
 from ingestd.control.search import FUSION_K, fuse
 from ingestd.errors import EXIT_USAGE
@@ -14,7 +15,7 @@ from ingestd.protocol.control import SearchHit
 from tests import tinymodels
 from tests.daemonkit import Daemon, RpcError
 
-PHOTOS = Path(pytest.importorskip("skimage.data").__file__).parent
+PHOTOS = Path(skimage.data.__file__).parent
 NAMES = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "grass.png")
 
 
