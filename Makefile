@@ -26,8 +26,8 @@ setup: .venv/made ## the environment in .venv, once, for everything below
 demo: .venv/made ## ingest real photos (or DIR=/some/folder) with the builtin models and search them
 	@$(BIN)/python tests/demo.py $(if $(filter command,$(origin DIR)),'$(subst ','\'',$(value DIR))')
 
-test: .venv/made ## the whole suite
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+test: .venv/made ## the whole suite; SEED=1 shuffles it
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(filter command,$(origin SEED)),-p randomly --randomly-seed='$(SEED)')
 
 check: .venv/made ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -19,16 +19,18 @@ from ingestd.protocol.wire import FrameReader, decoder, frame
 class Child:
     """A child under test: ``send`` messages, ``expect`` the next one of a type, look at its exit.
 
-    ``words`` follow on its command line: ``--lockdown auto`` has it give up what it does not need.
+    ``words`` follow on its command line: ``--lockdown auto`` has it give up what it does not need. ``prefix`` is a
+    command that becomes it.
     """
 
     def __init__(
-        self, module: str, outgoing: Any, env: dict[str, str] | None = None, words: Sequence[str] = ()
-    ) -> None:
+        self, module: str, outgoing: Any, env: dict[str, str] | None = None, words: Sequence[str] = (),
+        prefix: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", module, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
         self.process = subprocess.Popen(
-            [*command, *words],
+            [*prefix, *command, *words],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -77,10 +79,10 @@ class Child:
 
 @contextmanager
 def running(
-    module: str, outgoing: Any, env: dict[str, str] | None = None, words: Sequence[str] = ()
+    module: str, outgoing: Any, env: dict[str, str] | None = None, words: Sequence[str] = (), prefix: Sequence[str] = ()
 ) -> Iterator[Child]:
     """A child that is ended, by its own pid, when the block ends."""
-    child = Child(module, outgoing, env, words)
+    child = Child(module, outgoing, env, words, prefix)
     try:
         yield child
     finally:

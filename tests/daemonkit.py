@@ -20,6 +20,12 @@ META = {"describe": "none", "embed": "none"}
 """The recipe that needs no model: kill and fault tests use it."""
 
 
+def slowness() -> float:
+    """How many times longer than on a free machine something takes now: 1 or more, by what runs for each core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1.0, os.getloadavg()[0] / cores)
+
+
 class RpcError(Exception):
     """An error reply; ``data`` is its ``error.data``."""
 

@@ -1,17 +1,21 @@
-"""A disk that dies: a file system of our own (FUSE) that answers until it is told to stop, and then never again."""
+"""File systems of a test's own: one that is soon full, and one (FUSE) that answers until it is told to stop, and then
+never again."""
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.needs import program
+
 _SERVER = """\
 import ctypes, os, struct, sys
 inside, behind, dead = sys.argv[1:]
+unanswered = open(dead + ": asked by", "a")
 fuse = os.open("/dev/fuse", os.O_RDWR)
 libc = ctypes.CDLL(None, use_errno=True)
 options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
@@ -57,8 +61,11 @@ def answer(opcode, node, body):  # by linux/fuse.h; an int is an errno
 
 while True:
     request = os.read(fuse, 1 << 17)
-    opcode, unique, node = struct.unpack_from("<IQQ", request, 4)
-    if opcode in (2, 42) or opcode != 26 and (not behind or os.path.exists(dead)):  # FORGET has no answer
+    opcode, unique, node, thread = struct.unpack_from("<IQQ8xI", request, 4)
+    if opcode in (2, 42):  # FORGET, BATCH_FORGET: they have no answer
+        continue
+    if opcode != 26 and (not behind or os.path.exists(dead)):
+        print(thread, file=unanswered, flush=True)
         continue
     said = answer(opcode, node, request[40:])
     error, said = (said, b"") if isinstance(said, int) else (0, said)
@@ -75,8 +82,7 @@ class MortalMount:
     """
 
     def __init__(self, folder: Path, behind: Path | None = None) -> None:
-        if not shutil.which("unshare"):
-            pytest.skip("no unshare on this machine: the dead mount was not tested")
+        program("unshare", "a disk that stops answering")
         self._dead = folder.with_name(f"{folder.name} is dead")
         self._holder = subprocess.Popen(
             [
@@ -90,12 +96,20 @@ class MortalMount:
         if self._holder.stdout.readline() != "ready\n":
             why = self._holder.stderr.read().strip() or "it did not come up"
             self.close()
-            pytest.skip(f"no file system of our own here ({why}): the dead mount was not tested")
+            pytest.skip(f"NOT TESTED: a disk that stops answering: no file system of its own can be had here: {why}")
         self.prefix = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
 
     def die(self) -> None:
         """Answer nothing any more."""
         self._dead.touch()
+
+    def keeps_waiting(self, pid: int) -> bool:
+        """Whether a thread of the process ``pid`` asked something that was not answered: it waits for ever."""
+        try:
+            threads = set(os.listdir(f"/proc/{pid}/task"))
+        except FileNotFoundError:
+            return False
+        return not threads.isdisjoint(self._dead.with_name(f"{self._dead.name}: asked by").read_text().split())
 
     def revive(self) -> None:
         """Answer again; what was asked meanwhile is never answered."""
@@ -105,3 +119,19 @@ class MortalMount:
         """The mount goes with its server, and whoever waits for it is told so."""
         self._holder.kill()
         self._holder.communicate()
+
+
+def run_on_small_disk(code: str, folder: Path, size: str) -> subprocess.CompletedProcess[str]:
+    """A Python program with ``folder``, a new file system of ``size`` (as mount spells it), as its argument.
+
+    Nobody else sees that file system. Skips the test where there can be none.
+    """
+    program("unshare", "a full disk")
+    folder.mkdir()
+    mount = 'mount -t tmpfs -o "size=$1" none "$2" && echo mounted && exec "$3" -c "$4" "$2"'
+    shell = ["unshare", "--mount", "sh", "-c", mount, "sh", size, str(folder), sys.executable, code]
+    ran = subprocess.run(shell, capture_output=True, text=True, timeout=120)
+    if not ran.stdout.startswith("mounted\n"):
+        pytest.skip(f"NOT TESTED: a full disk: no file system of its own can be had here: {ran.stderr.strip()}")
+    ran.stdout = ran.stdout.removeprefix("mounted\n")
+    return ran

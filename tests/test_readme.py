@@ -22,6 +22,7 @@ from ingestd import config, errors, paths
 from ingestd.protocol import control
 from tests import hubkit, tinymodels
 from tests.endpointkit import EndpointServer, says
+from tests.needs import program
 from tests.qdrantkit import QdrantKit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,6 +171,7 @@ def _loose(part: str) -> str:
 @pytest.mark.timeout(600)
 def test_every_command_runs_as_printed(person: Person) -> None:
     """In the README's order, in one home folder: each ends well and prints what the README shows of it."""
+    program("bash", "the README's commands")
     skipped, ran = [], 0
     for command in commands():
         plain = command.text.partition("  #")[0].strip()
@@ -189,7 +191,7 @@ def test_every_command_runs_as_printed(person: Person) -> None:
         ran += 1
     assert ran >= 25
     if skipped:
-        pytest.skip(f"socat is not installed: not run: {skipped}")
+        program("socat", f"of the README's commands {skipped}")
 
 
 def test_what_is_not_run_exists() -> None:

@@ -59,7 +59,8 @@ class Shell:
         self._line = folder / "line"
         rc = folder / ".zshrc" if name == "zsh" else folder / "rc"
         rc.write_text(ZSH_RC if name == "zsh" else BASH_RC)
-        command = ["zsh", "-i"] if name == "zsh" else ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
+        # Neither reads a file of the machine's, which may print or bind keys.
+        command = ["zsh", "-d", "-i"] if name == "zsh" else ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
         own = {
             "LINE": str(self._line),
             "SCRIPT": str(script),

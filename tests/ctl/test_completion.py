@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from ingestd.protocol import control as c
 from ingestd.worker.models.hub import names
 from tests.ctl.ctlkit import Home, daemon_status, home, job
 from tests.ctl.shellkit import Fish, Shell
+from tests.needs import program
 
 SHELLS = ("bash", "zsh", "fish")
 ODD = "it's 5:30 $HOME"
@@ -91,8 +91,7 @@ def put_client(made: Home) -> None:
 
 def begin(name: str, place: Home, tmp_path_factory: pytest.TempPathFactory) -> Shell | Fish:
     """A shell that has read the script which the client prints."""
-    if name != "bash" and shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed: its completion was not tested")
+    program(name, f"completion in {name}")
     folder = tmp_path_factory.mktemp(name)
     script = folder / "script"
     script.write_text(place.run("completion", name).out)
@@ -269,8 +268,7 @@ def test_the_cursor_may_stand_inside_of_the_line(shell: Shell) -> None:
 
 def test_descriptions_are_shown(place: Home, tmp_path: Path) -> None:
     """fish shows each option's help, each verb's line and each job's status beside it."""
-    if shutil.which("fish") is None:
-        pytest.skip("fish is not installed: its descriptions were not tested")
+    program("fish", "the descriptions that fish shows")
     (tmp_path / "script").write_text(place.run("completion", "fish").out)
     fish = Fish(tmp_path / "script", tmp_path, place.cwd, place.env(PATH=f"{place.folder}/bin:{os.environ['PATH']}"))
     lines = ("ingestctl stat", "ingestctl status --w", "ingestctl resume my", "ingestctl start --embed cl")

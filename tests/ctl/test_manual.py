@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from ingestctl.manual import ingestctl_page, ingestd_page
 from ctl import hatch_build
 from ingestd import config, errors
 from ingestd.__main__ import arguments
+from tests.needs import program, skip
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {place: text for place, text in hatch_build.shared().items() if "/man/" in place}
@@ -90,33 +90,33 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("place", PAGES)
 def test_mandoc_has_nothing_to_say(place: str, tmp_path: Path) -> None:
     """No error, no warning, and nothing about style."""
-    if shutil.which("mandoc") is None:
-        pytest.skip("mandoc is not installed: the pages were not linted")
+    program("mandoc", "that mandoc finds no fault in the pages")
     page = tmp_path / Path(place).name
     page.write_text(PAGES[place], encoding="ascii")
-    done = subprocess.run(["mandoc", "-Tlint", str(page)], capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("", "")
+    done = subprocess.run(["mandoc", "-Tlint", "-Wstyle", str(page)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
 
 
 @pytest.mark.parametrize("place", PAGES)
 def test_groff_has_nothing_to_say(place: str, tmp_path: Path) -> None:
     """The page is shown by man without a warning, and looks as a page does."""
-    if shutil.which("man") is None or shutil.which("groff") is None:
-        pytest.skip("man-db with groff is not installed: the pages were not rendered")
+    man = program("man", "how man shows the pages")
+    program("groff", "how man shows the pages")
+    if Path(man).read_bytes().startswith(b"#!"):
+        skip("man-db", "how man shows the pages (the man of this minimized image is a script that shows none)")
     page = tmp_path / Path(place).name
     page.write_text(PAGES[place])
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "MANWIDTH": "80", "MANOPT": ""}
     command = ["man", "--warnings", "--local-file", str(page)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
-    if done.returncode == 0 and "minimized" in done.stdout:
-        pytest.skip("this image has a man that shows nothing (a minimized system): the pages were not rendered")
     assert (done.returncode, done.stderr) == (0, "")
-    shown = re.sub(r".\x08", "", done.stdout)
+    # Where a line ends is the formatter's choice.
+    shown = " ".join(re.sub(r".\x08", "", done.stdout).split())
     assert shown.startswith(f"{page.stem.upper()}(1)")
-    assert "\nSYNOPSIS\n       ingest" in shown
+    assert " SYNOPSIS ingest" in shown
     if page.stem == "ingestctl":
-        assert "       ingestctl search birthday --path ~/Pictures/2024 --json | jq -r\n       '.groups[]" in shown
-        assert "--sink SINK\n              qdrant (in the state folder)" in shown
+        assert " ingestctl search birthday --path ~/Pictures/2024 --json | jq -r '.groups[]" in shown
+        assert "--sink SINK qdrant (in the state folder)" in shown
 
 
 def test_the_same_source_makes_the_same_files() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,16 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.daemonkit import Daemon
+from tests.needs import needs
 
 NOT_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 """In front of a command: permissions hold for it, although root runs the tests."""
 
-needs_permissions = pytest.mark.skipif(
-    bool(NOT_ROOT) and not shutil.which("setpriv"), reason="root without setpriv: permissions were not tested"
-)
+needs_permissions = needs("setpriv", "permissions, which root gives up by it", when=bool(NOT_ROOT))
 
 
 class HastyDaemon(Daemon):

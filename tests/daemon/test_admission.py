@@ -17,6 +17,7 @@ import pytest
 from ingestd.protocol.rpc import MAX_CLIENTS
 from tests.daemon.house import HastyDaemon, Wire, defects, run_ingestd
 from tests.daemonkit import META, Daemon
+from tests.needs import program
 from tests.pictures import write_photos
 
 
@@ -115,8 +116,7 @@ def test_who_waits_and_hangs_up_is_missed(daemon: Daemon, tmp_path: Path) -> Non
 
 def test_with_few_descriptors_the_silent_go_first(tmp_path: Path) -> None:
     """A daemon that may open 64 files is not stopped by 200 clients; that some were not accepted is logged once."""
-    if not shutil.which("prlimit"):
-        pytest.skip("without prlimit a low limit on open files was not tested")
+    program("prlimit", "a low limit on open files")
     constants = {"ingestd.control.transport.accept.SILENT_SHARE": 1}
     with HastyDaemon(tmp_path / "home", constants, ["prlimit", "--nofile=64"]) as daemon:
         silent = []

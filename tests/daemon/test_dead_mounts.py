@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.house import HastyDaemon, defects
-from tests.daemonkit import META, RpcError
+from tests.daemonkit import META, RpcError, slowness
 from tests.mountkit import MortalMount
 from tests.pictures import write_photos
 
@@ -38,7 +38,7 @@ def test_a_share_that_dies_is_waited_for_without_a_person(share: MortalMount, tm
     """Its job says so and waits, the next one has its turn, and when the share is back all is done."""
     constants = {
         "ingestd.policy.plan.QUIET_S": 2.0,
-        "ingestd.supervisor.sources.ROOTS_S": 0.5,
+        "ingestd.supervisor.sources.ROOTS_S": 0.5 * slowness(),
         "ingestd.policy.moves.SOURCE_RETRY_S": 8.0,
     }
     write_photos(tmp_path / "here", 3)
@@ -61,7 +61,8 @@ def test_a_dead_share_is_asked_twice_and_a_healthy_folder_always(share: MortalMo
     """A person who tries again is told at once what hangs; what lies elsewhere has nothing to do with it."""
     share.die()
     write_photos(tmp_path / "here", 3)
-    with HastyDaemon(tmp_path / "home", WAITS, share.prefix) as daemon:
+    constants = WAITS | {"ingestd.supervisor.sources.ROOTS_S": 0.5 * slowness()}
+    with HastyDaemon(tmp_path / "home", constants, share.prefix) as daemon:
         for count in (1, 2):
             with pytest.raises(RpcError, match="did not answer within"):
                 daemon.ingest(tmp_path / "share", **META)
@@ -76,7 +77,9 @@ def test_a_dead_share_is_asked_twice_and_a_healthy_folder_always(share: MortalMo
 def test_a_query_that_hangs_is_the_only_one(share: MortalMount, tmp_path: Path) -> None:
     """An image on a dead share is asked for in vain; the next query has an encoder of its own."""
     write_photos(tmp_path / "here", 3)
-    with HastyDaemon(tmp_path / "home", WAITS | {"ingestd.supervisor.search.ENCODE_S": 6.0}, share.prefix) as daemon:
+    with HastyDaemon(
+        tmp_path / "home", WAITS | {"ingestd.supervisor.search.ENCODE_S": 6.0 * slowness()}, share.prefix
+    ) as daemon:
         daemon.ingest(tmp_path / "here", describe="none", embed="builtin")
         daemon.wait_for(lambda: answers(daemon))
         share.die()
@@ -94,17 +97,10 @@ def answers(daemon: HastyDaemon) -> bool:
         return False
 
 
-def hanging(daemon: HastyDaemon) -> list[int]:
-    """The workers with a thread that waits for the mount's answer, by where it is in the kernel."""
+def hanging(daemon: HastyDaemon, share: MortalMount) -> list[int]:
+    """The workers with a thread that waits for the mount's answer."""
     started = [entry for entry in map(json.loads, daemon.log()) if entry["event"] == "child started"]
-    return [entry["pid"] for entry in started if "batch" in entry and waits(entry["pid"])]
-
-
-def waits(pid: int) -> bool:
-    try:
-        return any("request_wait_answer" in path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/wchan"))
-    except (FileNotFoundError, ProcessLookupError):
-        return False  # gone meanwhile
+    return [entry["pid"] for entry in started if "batch" in entry and share.keeps_waiting(entry["pid"])]
 
 
 def test_readers_that_hang_keep_nobody(share: MortalMount, tmp_path: Path) -> None:
@@ -114,21 +110,21 @@ def test_readers_that_hang_keep_nobody(share: MortalMount, tmp_path: Path) -> No
         daemon.wait_for(lambda: daemon.job()["counts"]["done"] > 0)
         share.die()
         for count in (1, 2):
-            daemon.wait_for(lambda count=count: len(hanging(daemon)) == count)  # type: ignore[misc]
+            daemon.wait_for(lambda count=count: len(hanging(daemon, share)) == count)  # type: ignore[misc]
             assert daemon.call("pause")["jobs"][0]["status"] == "paused"
             assert sum("child abandoned" in line for line in daemon.log()) == count
             daemon.call("resume")
         daemon.wait_for(lambda: daemon.job()["status"] == "waiting")
         assert "hang in the kernel" in daemon.job()["reason"]
-        stuck = hanging(daemon)
+        stuck = hanging(daemon, share)
         assert len(stuck) == 2
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(20) == 0
         assert not defects(daemon)
-        assert hanging(daemon) == stuck
+        assert hanging(daemon, share) == stuck
         share.close()
-        daemon.wait_for(lambda: not hanging(daemon), 5)
+        daemon.wait_for(lambda: not hanging(daemon, share), 5)
     with HastyDaemon(tmp_path / "home", {"ingestd.policy.moves.SOURCE_RETRY_S": 0.3}) as daemon:
         os.rmdir(tmp_path / "share")
         (tmp_path / "behind").rename(tmp_path / "share")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.daemon.house import HastyDaemon, defects
@@ -173,7 +173,7 @@ def test_the_key_is_nowhere(hasty: HastyDaemon, tmp_path: Path) -> None:
     with serving(key=KEY, behave=behave) as server:
         name = begin(hasty, tmp_path / "photos", server)
         while hasty.job(name)["status"] in ("queued", "running"):
-            shown.append(subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout)
+            shown += [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
             time.sleep(0.05)
         job = ended(hasty, name)  # its sink may still be at work
         assert (job["status"], job["counts"]["done"], job["counts"]["failed"]) == ("completed", 4, 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from tests.daemon.house import HastyDaemon, defects
 from tests.daemonkit import META, Daemon, RpcError
+from tests.needs import needs
 from tests.pictures import write_photos
 
 
@@ -113,9 +113,7 @@ def test_what_is_asked_beside_a_removal(daemon: Daemon, tmp_path: Path) -> None:
         assert not (daemon.home / "state" / "sinks" / first["uuid"]).exists()
 
 
-@pytest.mark.skipif(
-    not shutil.which("prlimit"), reason="prlimit is not installed: a full disk at the start was not tested"
-)
+@needs("prlimit", "a full disk at the start")
 def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
     """It has no socket yet to say it on, so it ends with its sentence; with space again it goes on where it was."""
     write_photos(tmp_path / "photos", 1_000)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import skimage.data
 
 from ingestd.control.rank_fusion import FUSION_K
 from ingestd.errors import EXIT_USAGE
 from tests import tinymodels
 from tests.daemonkit import Daemon, RpcError
 
-PHOTOS = Path(pytest.importorskip("skimage.data").__file__).parent
+PHOTOS = Path(skimage.data.__file__).parent
 NAMES = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "grass.png")
 
 

@@ -22,6 +22,9 @@ from tests.ctl.ctlkit import COMMAND, Home
 from tests.daemonkit import META
 from tests.jobkit import job_spec
 
+OF_THE_MACHINE = ("service", "lid", "lockdown", "memory")
+"""Findings that are about the machine that runs the tests, which may have a lid, an old kernel or little memory."""
+
 SEEN_S = 240
 """Seconds after which a doctor that says nothing is a failure; one that is well needs two."""
 

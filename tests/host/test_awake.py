@@ -14,6 +14,7 @@ import pytest
 from ingestd.host.awake import Method, Refused, find_method, take
 from tests.inhibitkit import Inhibitor, within
 
+ROOT = Path(__file__).resolve().parents[2]
 SLEEP, IDLE = ("sleep", "idle"), ("idle",)
 GONE_S = 2.0
 """No lock outlives its holder by more, however that ended."""
@@ -196,7 +197,7 @@ def test_a_lock_dies_with_its_holder(how: signal.Signals, granted: bool, inhibit
     """Also on SIGKILL, and also while the answer is still owed: a machine kept awake by nobody would never sleep."""
     if not granted:
         inhibitor.hangs_at("idle")
-    env = os.environ | {"PYTHONPATH": os.getcwd()}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", _HOLDER, inhibitor.path], env=env) as holder:
         assert within(30, lambda: bool(inhibitor.locks()) if granted else inhibitor.hanging() is not None)
         holder.send_signal(how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -377,4 +378,6 @@ def test_an_illegal_move_is_refused(raw: Books, old: str, new: str) -> None:
 def test_a_row_that_contradicts_itself_is_refused(b: Books, change: str) -> None:
     """The CHECKs hold between the columns of an item."""
     (item,) = b.found(b"a")
-    assert "CHECK" in refused(b.db, f"UPDATE item SET {change} WHERE id = ?", item)
+    with pytest.raises(sqlite3.IntegrityError) as refusal:
+        b.db.execute(f"UPDATE item SET {change} WHERE id = ?", (item,))
+    assert refusal.value.sqlite_errorname == "SQLITE_CONSTRAINT_CHECK"

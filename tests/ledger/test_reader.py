@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,8 +95,9 @@ def test_a_reader_cannot_write(b: Books) -> None:
     """``mode=ro`` and ``query_only``: a child has no way to change the ledger."""
     db = open_reader(b.path)
     try:
-        with pytest.raises(Exception, match=r"readonly|read-only"):
+        with pytest.raises(sqlite3.OperationalError) as refusal:
             db.execute("DELETE FROM item")
+        assert refusal.value.sqlite_errorname == "SQLITE_READONLY"
     finally:
         db.close()
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.ledger.ledger import Ledger, open_writer
 from ingestd.ledger.reader import open_reader
+from tests.mountkit import run_on_small_disk
 
 
 def with_ledger(path: Path, main: Callable[[Ledger], Coroutine[Any, Any, None]]) -> None:
@@ -203,14 +201,6 @@ print("went on")
 
 def test_a_full_disk_is_waited_out(tmp_path: Path) -> None:
     """On a disk without space changes wait, are read by nobody, and are all made when there is space again."""
-    if os.geteuid() != 0:
-        pytest.skip("NOT TESTED: a full disk needs a small file system of its own, and that needs root")
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = f'mount -t tmpfs -o size=2m none {place} && exec {sys.executable} -c "$PROGRAM" {place}'
-    shell = ["unshare", "-m", "sh", "-c", mount]
-    ran = subprocess.run(shell, capture_output=True, text=True, timeout=120, env={**os.environ, "PROGRAM": FULL_DISK})
-    if "unshare" in ran.stderr or "mount:" in ran.stderr:
-        pytest.skip(f"NOT TESTED: no mount namespace here: {ran.stderr.strip()}")
+    ran = run_on_small_disk(FULL_DISK, tmp_path / "small", "2m")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == "went on"

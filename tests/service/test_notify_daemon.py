@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemonkit import META
+from tests.needs import needs
 from tests.pictures import write_photos
 from tests.service.managed import Managed, managed, threads_stopped
 
@@ -47,15 +48,17 @@ def daemon(folder: Path) -> Iterator[Managed]:
         yield made
 
 
-def test_ready_comes_after_the_socket_answers(daemon: Managed) -> None:
+def test_ready_comes_after_the_socket_answers(folder: Path) -> None:
     """First that it starts, then READY once, and signs of life and a status from then on, never before."""
-    daemon.more_beats()
-    words = [text.partition("=")[0] for _, text in daemon.heard]
-    assert daemon.heard[0][1] == "STATUS=starting"
-    assert words.count("READY") == 1
-    assert words.index("READY") < words.index("WATCHDOG")
-    assert daemon.messages("STATUS")[-1] == "idle: no job yet"
-    assert daemon.call("hello")["pid"] == daemon.pid
+    with managed(folder / "first", WATCHDOG_S) as daemon:
+        daemon.start()
+        daemon.more_beats()
+        words = [text.partition("=")[0] for _, text in daemon.heard]
+        assert daemon.heard[0][1] == "STATUS=starting"
+        assert words.count("READY") == 1
+        assert words.index("READY") < words.index("WATCHDOG")
+        assert daemon.messages("STATUS")[-1] == "idle: no job yet"
+        assert daemon.call("hello")["pid"] == daemon.pid
 
 
 def test_the_watchdog_stops_with_the_event_loop(daemon: Managed) -> None:
@@ -215,7 +218,7 @@ d.prepare = full"""
         daemon.close()
 
 
-@pytest.mark.skipif(not shutil.which("prlimit"), reason="NOT TESTED: a full disk at the start needs prlimit")
+@needs("prlimit", "a full disk at the start, under a manager")
 def test_a_full_disk_is_waited_out_and_told(folder: Path) -> None:
     """Under a manager a start on a full disk waits, says so and is not ready; with space again it is."""
     hasty = {"ingestd.daemon.OPEN_S": 0.2, "ingestd.daemon.AGAIN_S": 0.2}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import program
 from tests.sinks.feedkit import Feed, feed_of
 from tests.sinks.kinds import Server
 
@@ -36,15 +37,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class SmallDisk:
-    """A tmpfs in a mount namespace of its own, reached from outside through ``/proc``; ``resize`` while it is used."""
+    """A tmpfs in a mount namespace of its own, reached from outside through ``/proc``; ``resize`` while it is used.
+
+    Skips the test where there can be none.
+    """
 
     def __init__(self, folder: Path, size: str) -> None:
+        program("unshare", "a full disk")
         mount = f"mount -t tmpfs -o size={size} none '{folder}' && echo ready && exec sleep 600"
         self._holder = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", mount], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         assert self._holder.stdout is not None
-        self.mounted = self._holder.stdout.readline() == "ready\n"
+        if self._holder.stdout.readline() != "ready\n":
+            self.close()
+            pytest.skip("NOT TESTED: a full disk: this user may not mount a file system of its own (root may)")
         self._inside = folder
         self.folder = Path(f"/proc/{self._holder.pid}/root{folder}")
 
@@ -76,13 +83,7 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A disk of 128 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    try:
-        disk = SmallDisk(folder, "128k")
-    except FileNotFoundError:
-        pytest.skip("no unshare on this machine: the full disk was not tested")
-    if not disk.mounted:
-        disk.close()
-        pytest.skip("no mount namespaces for this user: the full disk was not tested")
+    disk = SmallDisk(folder, "128k")
     yield disk
     disk.close()
 
@@ -98,9 +99,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"req {new} -keyout key.pem -out csr -subj /CN=server",
         "x509 -req -in csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out cert.pem",
     ]
-    try:
-        for command in commands:
-            subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no openssl on this machine: https was not tested")
+    openssl = program("openssl", "https")
+    for command in commands:
+        subprocess.run([openssl, *command.split()], cwd=folder, check=True, capture_output=True)
     return folder

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.isolation import FIXED
 from tests.system import keeper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +183,8 @@ class Sandbox:
         self.run(python, "-m", "venv", "--without-pip", PREFIX)
         shutil.copy(wheel, self.path(f"{PREFIX}/{wheel.name}"))
         pip = ["install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", f"{PREFIX}/{wheel.name}"]
-        self.run("env", f"PYTHONPATH={PACKAGES}", f"{PREFIX}/bin/python", "-m", "pip", *pip)
+        settings = [f"{name}={value}" for name, value in FIXED.items() if name.startswith("PIP_")]
+        self.run("env", *settings, f"PYTHONPATH={PACKAGES}", f"{PREFIX}/bin/python", "-m", "pip", *pip)
         (site,) = self.path(f"{PREFIX}/lib").glob("python*/site-packages")
         (site / "others.pth").write_text(PACKAGES + "\n")
 

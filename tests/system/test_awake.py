@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.system.sandbox import Sandbox
@@ -12,9 +14,10 @@ GRANTED = {"system": {"sleep:idle"}, "user": {"idle"}}
 
 
 def locks(sandbox: Sandbox) -> set[str]:
-    """What ingestd blocks, as ``systemd-inhibit --list`` tells it."""
-    rows = [line.split() for line in sandbox.run("systemd-inhibit", "--list", "--no-legend").splitlines()]
-    return {row[5] for row in rows if row and row[0] == "ingestd"}
+    """What ingestd blocks, by what logind knows."""
+    manager = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
+    told = json.loads(sandbox.run("busctl", "--json=short", "call", *manager, "ListInhibitors"))
+    return {what for what, who, *_ in told["data"][0] if who == "ingestd"}
 
 
 def test_the_lock_is_there_while_it_works(unit: Unit) -> None:
@@ -25,8 +28,10 @@ def test_the_lock_is_there_while_it_works(unit: Unit) -> None:
     unit.start("awake", 160, "--batch-size", "40", "--cooldown", "1")
     sandbox.wait_for(lambda: locks(sandbox))
     assert locks(sandbox) == granted
+    power = unit.call("status")["daemon"]["power"]
+    assert [one["what"] for one in power["refused"]] == ([] if unit.kind == "system" else ["sleep"])
     said = unit.ctl("status")
-    assert ("Access denied" in said) is (unit.kind == "user"), said
+    assert all(one["why"] in said for one in power["refused"]), said
     unit.ctl("pause", "awake")
     sandbox.wait_for(lambda: not locks(sandbox))
     unit.ctl("resume", "awake")

@@ -63,7 +63,7 @@ def test_the_watchdog_restarts_a_daemon_that_stands(unit: Unit) -> None:
         unit.kill("STOP")
         unit.sandbox.wait_for(lambda: unit.has_replaced(before))
         assert unit.restarts() == restarts + 1
-        assert "Watchdog timeout" in unit.journal()
+        assert unit.entries("UNIT_RESULT=watchdog", f"{unit.field}={unit.name}")
         unit.check_whole("stopped", PHOTOS, ends=1)
     finally:
         unit.override(QUICK)
@@ -87,7 +87,8 @@ def test_a_misconfiguration_is_told_once(unit: Unit) -> None:
 
 
 def test_systemd_finds_nothing_to_say_about_the_unit(unit: Unit) -> None:
-    """No unknown key, no missing command: ``systemd-analyze verify`` exits 0 on both, so it must print nothing."""
+    """No unknown key, no missing command: ``systemd-analyze verify``, which exits 0 on both, says nothing of it."""
     scope = () if unit.kind == "system" else ("--user",)
     done = unit.sandbox.attempt("systemd-analyze", *scope, "verify", unit.show("FragmentPath"), user=unit.manager_user)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # It verifies what the machine has besides, too, and that is not ours.
+    assert [line for line in (done.stdout + done.stderr).splitlines() if "ingestd" in line] == []

@@ -27,6 +27,7 @@ class Unit:
         self.home = f"/home/{user}"
         self.name = f"ingestd@{user}.service" if kind == "system" else "ingestd.service"
         self.manager_user = None if kind == "system" else user
+        self.field = "UNIT" if kind == "system" else "USER_UNIT"
 
     def install(self, *words: str) -> str:
         """By the installed client, as its reader would type it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,9 +83,9 @@ class Ledger:
         settings: dict[str, Any] = {"include": [], "exclude": [], "limit": None, "list_file": None, **changes}
         return WalkerSetup(JOB, str(self.path), list(roots), **settings)
 
-    def walk(self, *roots: RootSpec, **changes: Any) -> Told:
+    def walk(self, *roots: RootSpec, prefix: Sequence[str] = (), **changes: Any) -> Told:
         """One whole walk through a real child, every listing applied before its credit is given."""
-        with running(MODULE, FromWalker) as child:
+        with running(MODULE, FromWalker, prefix=prefix) as child:
             child.expect(Hello)
             child.send(self.setup(*roots, **changes))
             listings = []

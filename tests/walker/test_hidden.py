@@ -11,6 +11,8 @@ from pathlib import Path
 from ingestd.walker.roots import _hidden
 from tests.daemon.house import NOT_ROOT, needs_permissions
 
+ROOT = Path(__file__).resolve().parents[2]
+
 PRIVATE = (
     b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
     b"90 22 8:1 /tmp/systemd-private-0f-ingestd@ann.service-Xy/tmp /tmp rw - ext4 /dev/sda1 rw\n"
@@ -47,7 +49,7 @@ def test_the_folder_that_cannot_be_passed_is_named(tmp_path: Path) -> None:
     try:
         done = subprocess.run(
             [*NOT_ROOT, sys.executable, "-c", code, str(photos), str(closed)],
-            capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+            capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     finally:
         (tmp_path / "home" / "ann").chmod(0o700)

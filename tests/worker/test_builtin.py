@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy
 import pytest
+import skimage.data
 
 from ingestd.protocol.work import (
     Encode,
@@ -32,8 +33,7 @@ from ingestd.worker.models import builtin, minilm
 from tests.childkit import running
 from tests.worker.workerkit import worker
 
-skimage_data = pytest.importorskip("skimage.data")
-PHOTOS = Path(skimage_data.__file__).parent
+PHOTOS = Path(skimage.data.__file__).parent
 NAMES = [
     *("astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png", "gravel.png"),
     *("horse.png", "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png", "page.png", "rocket.jpg", "text.png"),

@@ -12,6 +12,7 @@ import pytest
 
 from ingestd.worker.read import read_file, stat_of
 from tests import pictures
+from tests.daemon.house import NOT_ROOT, needs_permissions
 from tests.worker.workerkit import worker
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpora" / "hostile-images"
@@ -72,12 +73,12 @@ def test_read_failures(tmp_path: Path) -> None:
         assert outcomes[item].stat is None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@needs_permissions
 def test_permission_denied(tmp_path: Path) -> None:
     """A file without read permission says so."""
     path = pictures.write_photos(tmp_path, 1)[0]
     path.chmod(0)
-    with worker() as w:
+    with worker(prefix=NOT_ROOT) as w:
         [failure] = w.one(path).failures
     assert (failure.kind, failure.message) == ("unreadable", "permission denied")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +45,7 @@ from tests.endpointkit import (
     wait_for,
     write_numbered,
 )
+from tests.needs import needs
 from tests.pictures import exif, photo
 from tests.worker.workerkit import Worker
 
@@ -293,7 +293,7 @@ def test_the_key_reaches_the_server_from_a_file(tmp_path: Path) -> None:
             assert worker.to_the_end() == 0
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with: TLS was not tested")
+@needs("openssl", "certificates of endpoints")
 def test_certificates_are_checked(tmp_path: Path) -> None:
     """A certificate of nobody known is refused in words, before the key is sent; one that the owner trusts is not."""
     certificate = tmp_path / "cert.pem"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,11 +114,12 @@ class Worker:
 
 @contextmanager
 def worker(
-    steps: list[Step] | None = None, cache: Path | None = None, env: dict[str, str] | None = None
-) -> Iterator[Worker]:
+    steps: list[Step] | None = None, cache: Path | None = None, env: dict[str, str] | None = None,
+    prefix: Sequence[str] = (),
+) -> Iterator[Worker]:  # fmt: skip
     """A worker that has said ``Ready``; the ``meta`` recipe unless ``steps`` says otherwise."""
     steps = steps or [META_STEP]
-    with running("ingestd.worker", FromWorker, env) as child:
+    with running("ingestd.worker", FromWorker, env, prefix=prefix) as child:
         child.expect(Hello)
         child.send(WorkerSetup(steps, Machine(str(cache or ""))))
         child.expect(Ready)

@@ -21,6 +21,11 @@ from ingestctl.verbs import service as verb
 from tests.ctl.ctlkit import FakeDaemon, Home
 
 UNIT = "systemd/user/ingestd.service"
+OF_THE_SYSTEM = [
+    "/etc/systemd/system/ingestd@.service",
+    "/etc/systemd/system/ingestd@nobody.service.d/ingestd.conf",
+    "/etc/polkit-1/rules.d/50-ingestd-nobody.rules",
+]
 no_systemd = pytest.mark.skipif(
     os.path.isdir("/run/systemd/system") or sys.platform != "linux",
     reason="systemd runs here: what is said where it does not was not tested",
@@ -40,15 +45,12 @@ def test_print_changes_nothing(home: Home) -> None:
     assert f"\nExecStart={sys.executable} -m ingestd\n" in ran.out
     assert f"\nEnvironment=INGESTD_HOME={home.folder}\n" in ran.out
     assert not config.exists()
+    before = [os.path.exists(path) for path in OF_THE_SYSTEM]
     ran = home.run("service", "install", "--print", "--system", "--for", "nobody")
     assert ran.code == 0, ran
     places = [line[2:] for line in ran.out.splitlines() if line.startswith("# /")]
-    assert places == [
-        "/etc/systemd/system/ingestd@.service",
-        "/etc/systemd/system/ingestd@nobody.service.d/ingestd.conf",
-        "/etc/polkit-1/rules.d/50-ingestd-nobody.rules",
-    ]
-    assert not any(os.path.exists(path) for path in places)
+    assert places == OF_THE_SYSTEM
+    assert [os.path.exists(path) for path in OF_THE_SYSTEM] == before
 
 
 @no_systemd

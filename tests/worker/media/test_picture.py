@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import skimage.data
 from PIL import Image, ImageChops, ImageStat
 
 from ingestd.errors import ItemError, Misconfigured
@@ -152,7 +153,6 @@ def test_a_header_bomb_costs_no_memory(format: str) -> None:
 )
 def test_raw_without_the_extra_says_what_to_install(suffix: bytes, head: bytes) -> None:
     """A RAW file is not mistaken for the TIFF that it begins as."""
-    pytest.importorskip("PIL")
     with pytest.raises(ItemError) as caught:
         open_picture(head + bytes(100), suffix)
     assert caught.value.kind in ("unsupported", "corrupt")
@@ -161,8 +161,7 @@ def test_raw_without_the_extra_says_what_to_install(suffix: bytes, head: bytes) 
 
 def test_real_photographs_decode() -> None:
     """Pictures from cameras, not from this library."""
-    data = pytest.importorskip("skimage.data")
-    folder = Path(data.__file__).parent
+    folder = Path(skimage.data.__file__).parent
     for name in ("chelsea.png", "coffee.png", "rocket.jpg", "retina.jpg"):
         assert min(decoded((folder / name).read_bytes(), want=256).size) >= 256
 
