@@ -11,7 +11,7 @@ from ingestd import oneshot_models
 from ingestd.errors import IngestError
 from ingestd.executors.base import ChildSpec
 from ingestd.protocol import models
-from ingestd.testing import children
+from ingestd.testing import sample_children
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_an_answer_that_nobody_expects_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_child_that_does_not_know_its_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last line says what it was sent: here another child than the one that lists models."""
-    spec = ChildSpec(children.MODULE, "models", models.ToModels, models.FromModels)
+    spec = ChildSpec(sample_children.MODULE, "models", models.ToModels, models.FromModels)
     monkeypatch.setattr(oneshot_models, "_CHILD", spec)
     with pytest.raises(IngestError) as caught:
         oneshot_models.run(["list"], list, lambda _: None)

@@ -21,7 +21,7 @@ _GONE_S: Final = 0.5
 T = TypeVar("T")
 
 
-class Asked:
+class DoctorChild:
     """A running child: ``answers`` until it has ended, then ``ending``."""
 
     def __init__(self, spec: ChildSpec) -> None:
@@ -71,9 +71,9 @@ class Asked:
 
 
 @asynccontextmanager
-async def child(spec: ChildSpec) -> AsyncIterator[tuple[Handle, Asked]]:
+async def child(spec: ChildSpec) -> AsyncIterator[tuple[Handle, DoctorChild]]:
     """A child as the daemon would start it; it ends with the block."""
-    asked = Asked(spec)
+    asked = DoctorChild(spec)
     failed: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:

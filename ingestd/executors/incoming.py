@@ -23,12 +23,12 @@ MAX_LINE: Final = 4_000
 """Bytes of one line of a child's output; the rest of a longer one is dropped."""
 
 
-class Refused(Exception):
+class NotUnderstood(Exception):
     """The child is to be ended, and the text says why."""
 
 
-class Messages:
-    """The messages of one child. ``fatal`` is what it said of its own end."""
+class Incoming:
+    """The messages that come from one child. ``fatal`` is what it said of its own end."""
 
     def __init__(self, spec: ChildSpec) -> None:
         self._frames = FrameReader()
@@ -36,14 +36,14 @@ class Messages:
         self.fatal: Fatal | None = None
 
     def feed(self, data: bytes, hear: Callable[[list[Any]], None]) -> None:
-        """Pass on what is whole. Raises ``Refused`` for what is no message of this child's, or another protocol."""
+        """Pass on what is whole. Raises ``NotUnderstood`` for what is no message of this child's."""
         heard: list[Any] = []
         try:
             for body in self._frames.feed(data):
                 for message in self._decoder.decode(body):
                     self._take(message, heard)
         except (ProtocolError, msgspec.DecodeError) as error:
-            raise Refused(f"it sent what is no message: {error}") from None
+            raise NotUnderstood(f"it sent what is no message: {error}") from None
         finally:
             if heard:
                 hear(heard)
@@ -52,14 +52,14 @@ class Messages:
         match message:
             case Hello(protocol=protocol):
                 if protocol != PROTOCOL:
-                    raise Refused(f"it speaks protocol {protocol}, the daemon {PROTOCOL}: restart the daemon")
+                    raise NotUnderstood(f"it speaks protocol {protocol}, the daemon {PROTOCOL}: restart the daemon")
             case Fatal():
                 self.fatal = message
             case _:
                 heard.append(message)
 
 
-class Lines:
+class Printed:
     """What a child prints, cut into lines. ``last`` are those of stderr."""
 
     def __init__(self, on_line: OnLine | None) -> None:

@@ -11,7 +11,7 @@ from ingestd.executors.base import ChildSpec
 from ingestd.protocol.wire import checked, frames
 
 
-class Outbox:
+class Outgoing:
     """The queue of one child. ``put`` never blocks; ``take`` waits for what can be sent."""
 
     def __init__(self, spec: ChildSpec) -> None:

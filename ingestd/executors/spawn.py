@@ -19,8 +19,8 @@ import msgspec
 from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXSocketStream
 
 from ingestd.executors.base import ChildSpec, Ending, OnEnd, OnLine, OnMessages, OnRun
-from ingestd.executors.incoming import Lines, Messages, Refused
-from ingestd.executors.outgoing import Outbox
+from ingestd.executors.incoming import Incoming, NotUnderstood, Printed
+from ingestd.executors.outgoing import Outgoing
 from ingestd.lockdown.environment import of_child
 
 ABANDON_S: Final = 5.0
@@ -41,9 +41,9 @@ class Spawned:
         self.facts: dict[str, object] = {}
         self.ending: Ending | None = None
         self.lingers = False
-        self.outbox = Outbox(spec)
-        self.messages = Messages(spec)
-        self.lines = Lines(on_line)
+        self.outbox = Outgoing(spec)
+        self.messages = Incoming(spec)
+        self.lines = Printed(on_line)
         self.reason = ""
         self.kill_asked = anyio.Event()
         self._pid: int | None = None
@@ -178,7 +178,7 @@ async def _hear(child: Spawned, stream: UNIXSocketStream, on_messages: OnMessage
     async for data in _chunks(stream):
         try:
             child.messages.feed(data, on_messages)
-        except Refused as why:
+        except NotUnderstood as why:
             child.kill(str(why))
             return
 

@@ -6,7 +6,7 @@ Subclass ``ExecutorContract`` with a name that pytest collects, and say how your
         def executor(self, tasks: TaskGroup) -> Executor:
             return MyExecutor(tasks)
 
-It must be able to run the module ``ingestd.testing.children``.
+It must be able to run the module ``ingestd.testing.sample_children``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ingestd.errors import ProtocolError
 from ingestd.executors.base import ChildSpec, Ending, Executor, Handle
 from ingestd.protocol.wire import MAX_MESSAGE
 from ingestd.protocol.work import PROTOCOL, Finish
-from ingestd.testing.children import MODULE, Behave, FromTestChild, Novelty, Said, Say, ToTestChild
+from ingestd.testing.sample_children import MODULE, Behave, FromTestChild, Novelty, Say, Told, ToTestChild
 
 WAIT_S: Final = 120.0
 """Seconds after which what has not come never will: a slow machine needs a second to start a child."""
@@ -93,7 +93,7 @@ class Stage:
         self.children: list[Watched] = []
 
     def start(self, name: str, *messages: msgspec.Struct, module: str = MODULE) -> Watched:
-        """A child of ``children``, by the name of its class, and the first that it is sent."""
+        """A child of ``sample_children``, by the name of its class, and the first that it is sent."""
         child = Watched()
         child.start(self._executor, ChildSpec(module, f"{name} {len(self.children)}", ToTestChild, FromTestChild))
         self.children.append(child)
@@ -140,7 +140,7 @@ class ExecutorContract:
         async def scene(stage: Stage) -> None:
             child = stage.start("ChildThatEchoes", *(Say(number, b"x" * (number % 50)) for number in range(1000)))
             await child.until(lambda: len(child.heard) == 1000)
-            assert child.heard == [Said(number, b"x" * (number % 50)) for number in range(1000)]
+            assert child.heard == [Told(number, b"x" * (number % 50)) for number in range(1000)]
             child.handle.send(Finish())
             assert (await child.ended()).clean
 
@@ -163,7 +163,7 @@ class ExecutorContract:
         async def scene(stage: Stage) -> None:
             child = stage.start("ChildThatSpeaksAndEnds", Say(5000))
             ending = await child.ended()
-            assert child.heard == [Said(number) for number in range(5000)]
+            assert child.heard == [Told(number) for number in range(5000)]
             assert child.events[0] == "run"
             assert child.events.count("run") == 1
             assert (ending.code, ending.fatal, ending.hung, ending.reason) == (0, None, False, "")
@@ -185,14 +185,14 @@ class ExecutorContract:
 
         async def scene(stage: Stage) -> None:
             child = stage.start("ChildThatEchoes")
-            room = MAX_MESSAGE - len(msgspec.msgpack.encode(Said(1, bytes(1 << 20)))) + (1 << 20)
+            room = MAX_MESSAGE - len(msgspec.msgpack.encode(Told(1, bytes(1 << 20)))) + (1 << 20)
             data = bytes(range(256)) * (room // 256)
             child.handle.send(Say(1, data))
             child.handle.send(Say(2, data))
             with pytest.raises(ProtocolError, match="over the limit"):
                 child.handle.send(Say(3, bytes(MAX_MESSAGE)))
             await child.until(lambda: len(child.heard) == 2)
-            assert child.heard == [Said(1, data), Said(2, data)]
+            assert child.heard == [Told(1, data), Told(2, data)]
 
         self.play(scene)
 
@@ -202,7 +202,7 @@ class ExecutorContract:
         async def scene(stage: Stage) -> None:
             child = stage.start("ChildThatCounts", *(Say(number, bytes(200)) for number in range(20_000)), Finish())
             assert (await child.ended()).clean
-            assert child.heard == [Said(20_000)]
+            assert child.heard == [Told(20_000)]
 
         self.play(scene)
 
@@ -213,7 +213,7 @@ class ExecutorContract:
             children = [stage.start("ChildThatEchoes", Say(number)) for number in range(4)]
             for number, child in enumerate(children):
                 await child.until(lambda child=child: bool(child.heard))  # type: ignore[misc]
-                assert child.heard == [Said(number)]
+                assert child.heard == [Told(number)]
             children[0].handle.kill()
             await children[0].ended()
             children[1].handle.send(Say(9))
@@ -272,7 +272,7 @@ class ExecutorContract:
         async def scene(stage: Stage) -> None:
             child = stage.start("ChildThatDies", *(Say(number, bytes(1000)) for number in range(1000)))
             ending = await child.ended()
-            assert child.heard == [Said(0)]
+            assert child.heard == [Told(0)]
             assert (ending.code, ending.fatal, ending.reason) == (3, None, "")
             assert "3" in ending.cause()
             for number in range(1000):
@@ -295,7 +295,7 @@ class ExecutorContract:
         async def scene(stage: Stage) -> None:
             child = stage.start(name)
             ending = await child.ended()
-            assert child.heard == [Said(0)]
+            assert child.heard == [Told(0)]
             assert not ending.clean
             assert says in ending.cause()
 
@@ -307,7 +307,7 @@ class ExecutorContract:
         async def scene(stage: Stage) -> None:
             child = stage.start("ChildThatGivesUp")
             ending = await child.ended()
-            assert child.heard == [Said(0)]
+            assert child.heard == [Told(0)]
             fatal = ending.fatal
             assert fatal is not None
             assert (fatal.kind, fatal.operation, fatal.object) == ("unavailable", "reach", "the moon")

@@ -24,8 +24,8 @@ from anyio.abc import TaskGroup
 from ingestd.child import perform
 from ingestd.child_channel import EXIT_PARENT_GONE, Channel, PeerGone
 from ingestd.executors.base import ChildSpec, Ending, OnEnd, OnLine, OnMessages, OnRun
-from ingestd.executors.incoming import Lines, Messages, Refused
-from ingestd.executors.outgoing import Outbox
+from ingestd.executors.incoming import Incoming, NotUnderstood, Printed
+from ingestd.executors.outgoing import Outgoing
 
 Main = Callable[[Channel[Any]], None]
 
@@ -101,9 +101,9 @@ class FakeHandle:
         self.facts: dict[str, object] = {}
         self.ending: Ending | None = None
         self.lingers = False
-        self.outbox = Outbox(spec)
-        self.messages = Messages(spec)
-        self.lines = Lines(on_line)
+        self.outbox = Outgoing(spec)
+        self.messages = Incoming(spec)
+        self.lines = Printed(on_line)
         self.to_child, self.from_child = Pipe(), Pipe()
         self.printed: list[tuple[str, str]] = []
         self.code: int | None = None
@@ -181,7 +181,7 @@ class FakeExecutor:
             while data := await anyio.to_thread.run_sync(child.from_child.recv, 1 << 16, limiter=reader):
                 try:
                     child.messages.feed(data, on_messages)
-                except Refused as why:
+                except NotUnderstood as why:
                     child.kill(str(why))
                     break
             tasks.cancel_scope.cancel()

@@ -14,7 +14,7 @@ if "ingestd.testing.executor" not in sys.modules:
     pytest.register_assert_rewrite("ingestd.testing.executor")
 
 from ingestd.executors.spawn import SpawnExecutor
-from ingestd.testing import children
+from ingestd.testing import sample_children
 from ingestd.testing.executor import ExecutorContract
 from ingestd.testing.fake_executor import FakeExecutor
 
@@ -30,4 +30,4 @@ class TestFake(ExecutorContract):
     """Threads of this process."""
 
     def executor(self, tasks: TaskGroup) -> FakeExecutor:
-        return FakeExecutor(tasks, {children.MODULE: children.main})
+        return FakeExecutor(tasks, {sample_children.MODULE: sample_children.main})

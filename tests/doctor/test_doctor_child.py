@@ -13,13 +13,13 @@ from ingestd.doctor.doctor_child import ask, child
 from ingestd.errors import IngestError, Unavailable
 from ingestd.executors.base import ChildSpec
 from ingestd.protocol.work import Locked
-from ingestd.testing.children import MODULE, Behave, FromTestChild, Said, Say, ToTestChild
+from ingestd.testing.sample_children import MODULE, Behave, FromTestChild, Say, Told, ToTestChild
 
 SPEC = ChildSpec(MODULE, "doctor: test", ToTestChild, FromTestChild)
 
 
-def asked(name: str, answer: type[Any] = Said) -> tuple[list[Any], IngestError | None]:
-    """What a child of ``testing.children`` answered, and the error."""
+def asked(name: str, answer: type[Any] = Told) -> tuple[list[Any], IngestError | None]:
+    """What a child of ``sample_children`` answered, and the error."""
     heard: list[Any] = []
 
     async def main() -> IngestError | None:
@@ -46,7 +46,7 @@ def asked(name: str, answer: type[Any] = Said) -> tuple[list[Any], IngestError |
 def test_a_child_that_ends_badly_is_an_error_with_its_cause(name: str, says: str) -> None:
     """What it answered before is heard."""
     heard, error = asked(name)
-    assert heard == [Said(0)]
+    assert heard == [Told(0)]
     assert error is not None
     assert says in error.message
 
@@ -54,7 +54,7 @@ def test_a_child_that_ends_badly_is_an_error_with_its_cause(name: str, says: str
 def test_what_is_away_is_told_apart() -> None:
     """A child's own account of its end is the error, part by part."""
     heard, error = asked("ChildThatGivesUp")
-    assert heard == [Said(0)]
+    assert heard == [Told(0)]
     assert isinstance(error, Unavailable)
     assert error.sentence() == "cannot reach the moon: no route to it. Wait for the night"
 
@@ -64,7 +64,7 @@ def test_an_answer_that_was_not_asked_for_is_an_error_that_names_it() -> None:
     heard, error = asked("ChildThatGivesUp", Locked)
     assert heard == []
     assert error is not None
-    assert error.message == "it answered with Said, which was not asked for"
+    assert error.message == "it answered with Told, which was not asked for"
     assert MODULE in error.object
 
 
@@ -76,7 +76,7 @@ def test_a_child_ends_with_its_block() -> None:
         async with child(SPEC) as (handle, answers):
             handle.send(Behave("ChildThatHangs"))
             async for message in answers.answers():
-                assert message == Said(0)
+                assert message == Told(0)
                 processes.append(psutil.Process(handle.facts["pid"]))
                 await heard()
 
@@ -114,7 +114,7 @@ def test_a_child_may_be_asked_more_than_once() -> None:
                 handle.send(Say(1))
                 number = 1
                 async for message in answers.answers():
-                    assert message == Said(number)
+                    assert message == Told(number)
                     number += 1
                     if number > 3:
                         break

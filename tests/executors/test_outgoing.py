@@ -7,7 +7,7 @@ import pytest
 
 from ingestd.errors import ProtocolError
 from ingestd.executors.base import ChildSpec
-from ingestd.executors.outgoing import Outbox
+from ingestd.executors.outgoing import Outgoing
 from ingestd.protocol.wire import MAX_MESSAGE, FrameReader, decoder
 from ingestd.protocol.work import Drain, Encode, Finish, FromWorker, Ready, ToWorker
 
@@ -22,7 +22,7 @@ def test_what_was_queued_before_the_socket_could_take_it_goes_in_one_frame() -> 
     """In the order of ``put``; one message alone goes at once."""
 
     async def main() -> None:
-        outbox = Outbox(SPEC)
+        outbox = Outgoing(SPEC)
         outbox.put(Encode(1, "one"))
         assert read(await outbox.take()) == [[Encode(1, "one")]]
         for number in range(100):
@@ -37,7 +37,7 @@ def test_what_does_not_fit_one_frame_goes_in_several() -> None:
     """Large messages, all of them, in order."""
 
     async def main() -> None:
-        outbox = Outbox(SPEC)
+        outbox = Outgoing(SPEC)
         texts = [letter * (MAX_MESSAGE // 2) for letter in "abc"]
         for text in texts:
             outbox.put(Encode(0, text))
@@ -50,7 +50,7 @@ def test_what_the_child_is_not_sent_is_an_error_that_names_it() -> None:
     """So is a message over the size of a frame; both where they are sent, not later in a task."""
 
     async def main() -> None:
-        outbox = Outbox(SPEC)
+        outbox = Outgoing(SPEC)
         with pytest.raises(TypeError, match="worker 1 is not sent messages of type Ready"):
             outbox.put(Ready(1.0, 1))
         with pytest.raises(ProtocolError, match="over the limit"):
@@ -63,7 +63,7 @@ def test_a_closed_outbox_drops_and_wakes_whoever_waits() -> None:
     """The child is gone: nothing is sent, nothing hangs, now or later."""
 
     async def main() -> None:
-        outbox = Outbox(SPEC)
+        outbox = Outgoing(SPEC)
         taken: list[list[bytes]] = []
 
         async def take() -> None:

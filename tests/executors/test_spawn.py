@@ -13,7 +13,7 @@ import pytest
 from ingestd.executors import spawn
 from ingestd.executors.base import ChildSpec, Ending
 from ingestd.executors.spawn import Spawned, SpawnExecutor
-from ingestd.testing.children import FromTestChild, ToTestChild
+from ingestd.testing.sample_children import FromTestChild, ToTestChild
 
 START = """
 import os, subprocess, sys, time

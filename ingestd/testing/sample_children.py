@@ -1,6 +1,6 @@
 """Children for tests, named after what they do wrong. The first message says which one it is to be.
 
-``python -m ingestd.testing.children --fd N --parent PID`` runs them as a process; ``main`` runs them in a thread.
+As a process: ``python -m ingestd.testing.sample_children --fd N --parent PID``; in a thread: ``main``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ingestd.errors import ProtocolError, Unavailable
 from ingestd.protocol.wire import frame
 from ingestd.protocol.work import PROTOCOL, Fatal, Finish, Hello, Locked, Message
 
-MODULE: Final = "ingestd.testing.children"
+MODULE: Final = "ingestd.testing.sample_children"
 
 
 class Behave(Message):
@@ -33,7 +33,7 @@ class Say(Message):
     data: bytes = b""
 
 
-class Said(Message):
+class Told(Message):
     """child →."""
 
     number: int
@@ -45,7 +45,7 @@ class Novelty(Message):
 
 
 ToTestChild = Behave | Say | Finish
-FromTestChild = Hello | Locked | Said | Fatal
+FromTestChild = Hello | Locked | Told | Fatal
 
 
 class Behaviour(Protocol):
@@ -56,11 +56,11 @@ class Behaviour(Protocol):
 
 
 class ChildThatEchoes:
-    """It sends back every ``Say`` as ``Said``, until ``Finish``."""
+    """It sends back every ``Say`` as ``Told``, until ``Finish``."""
 
     def run(self, channel: Channel[Any]) -> None:
         while isinstance(message := channel.receive(), Say):
-            channel.send(Said(message.number, message.data))
+            channel.send(Told(message.number, message.data))
 
 
 class ChildThatSpeaksAndEnds:
@@ -70,14 +70,14 @@ class ChildThatSpeaksAndEnds:
         message = channel.receive()
         assert isinstance(message, Say)
         for number in range(message.number):
-            channel.send(Said(number))
+            channel.send(Told(number))
 
 
 class ChildThatHangs:
     """It says that it is there, takes nothing from its socket that matters to it, and never ends."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
+        channel.send(Told(0))
         _hang()
 
 
@@ -85,7 +85,7 @@ class ChildThatDies:
     """It is gone with code 3, without a word: as if it had been killed, or a library had crashed."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
+        channel.send(Told(0))
         channel.leave(3)
 
 
@@ -93,7 +93,7 @@ class ChildThatSendsGarbage:
     """It sends bytes that are no frame, and goes on."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
+        channel.send(Told(0))
         channel.stream.sendall(b"\xff" * 100)
         _hang()
 
@@ -102,8 +102,8 @@ class ChildThatSendsNoList:
     """It sends a whole frame whose body is no list of messages, and goes on."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
-        channel.stream.sendall(frame(msgspec.msgpack.encode(Said(1))))
+        channel.send(Told(0))
+        channel.stream.sendall(frame(msgspec.msgpack.encode(Told(1))))
         _hang()
 
 
@@ -111,7 +111,7 @@ class ChildThatSendsTheUnknown:
     """It sends a message that nobody has heard of, and goes on."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
+        channel.send(Told(0))
         channel.send(Novelty())
         _hang()
 
@@ -120,7 +120,7 @@ class ChildThatSpeaksAnotherProtocol:
     """It is of another release, and goes on."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
+        channel.send(Told(0))
         channel.send(Hello("test child", 0, 0.0, PROTOCOL + 1))
         _hang()
 
@@ -129,7 +129,7 @@ class ChildThatGivesUp:
     """What it needs is away, and it says so."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
+        channel.send(Told(0))
         raise Unavailable("no route to it", operation="reach", object="the moon", remedy="Wait for the night")
 
 
@@ -137,7 +137,7 @@ class ChildThatCrashes:
     """It has a defect."""
 
     def run(self, channel: Channel[Any]) -> None:
-        channel.send(Said(0))
+        channel.send(Told(0))
         raise ZeroDivisionError("a defect")
 
 
@@ -161,7 +161,7 @@ class ChildThatCounts:
         count = 0
         while isinstance(channel.receive(), Say):
             count += 1
-        channel.send(Said(count))
+        channel.send(Told(count))
 
 
 CHILDREN: Final[dict[str, type[Behaviour]]] = {
