@@ -99,10 +99,10 @@ async def _end(process: Process) -> None:
 
 async def ask(
     module: str, request: msgspec.Struct, incoming: Any, hear: Callable[[Any], None], *,
-    secrets: Collection[str] = (), online: bool = False,
+    lockdown: str = "no", secrets: Collection[str] = (), online: bool = False,
 ) -> None:  # fmt: skip
     """One request to a child: ``hear`` gets each answer. Raises ``IngestError`` with its words where it ends badly."""
-    async with child(module, incoming, secrets=secrets, online=online) as asked:
+    async with child(module, incoming, lockdown=lockdown, secrets=secrets, online=online) as asked:
         try:
             await asked.send(request)
             async for answer in asked.answers():

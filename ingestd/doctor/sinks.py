@@ -12,7 +12,7 @@ from ingestd.doctor.checking import CHILD_S, refused
 from ingestd.doctor.context import KEYLESS, Context, Job
 from ingestd.doctor.doctor_child import ask
 from ingestd.errors import IngestError, Misconfigured
-from ingestd.kinds.sinks import SinkSpec, declared
+from ingestd.kinds.sinks import OURS, SinkSpec, declared
 from ingestd.lockdown.environment import of_sinks
 from ingestd.policy.recipe import shown_place, sink_place, store_name
 from ingestd.policy.sink_spec import values_of
@@ -60,24 +60,40 @@ def _without_asking(context: Context, job: Job, spec: SinkSpec) -> Finding | Non
 
 
 async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[Finding]:
+    """What the children see that look. Other packages' checks have a child for each kind, with the lock that the sink
+    itself has, and its secrets alone."""
     setups = [_setup(context, job, spec) for job, spec in asked]
     seen: dict[int, Looked] = {}
-
-    def hear(message: Any) -> None:
-        if isinstance(message, Looked):
-            seen[message.index] = message
-
     found: list[Finding] = []
-    secrets = of_sinks(context.sink_kinds[spec.kind] for _, spec in asked)
-    try:
-        with anyio.move_on_after(CHILD_S):
-            await ask(LOOKER, LookAtSinks(setups, context.daemon is not None), FromLooker, hear, secrets=secrets)
-    except IngestError as error:
-        found.append(refused(WHAT, error))
+    failed: set[int] = set()
+
+    async def look(indices: list[int]) -> None:
+        kinds = [context.sink_kinds[setups[index].kind] for index in indices]
+        lockdown = context.settings["lockdown"] if any(kind.package != OURS for kind in kinds) else "no"
+
+        def hear(message: Any) -> None:
+            if isinstance(message, Looked):
+                seen[indices[message.index]] = message
+
+        request = LookAtSinks([setups[index] for index in indices], context.daemon is not None)
+        try:
+            with anyio.move_on_after(CHILD_S):
+                await ask(LOOKER, request, FromLooker, hear, lockdown=lockdown, secrets=of_sinks(kinds))
+        except IngestError as error:
+            found.append(refused(WHAT, error))
+            failed.update(indices)
+
+    groups: dict[str, list[int]] = {}
+    for index, setup in enumerate(setups):
+        kind = context.sink_kinds[setup.kind]
+        groups.setdefault("" if kind.package == OURS else kind.name, []).append(index)
+    async with anyio.create_task_group() as tasks:
+        for indices in groups.values():
+            tasks.start_soon(look, indices)
     for index, (job, spec) in enumerate(asked):
         if one := seen.get(index):
             found.append(_finding(context, job, spec, one.level, one.finding, one.remedy))
-        elif not found:
+        elif index not in failed:
             place = shown_place(context.places.state, job.row, spec, job.steps, context.sink_kinds)
             text = f"{place}: no answer within {CHILD_S:.0f} seconds"
             found.append(_finding(context, job, spec, "fail", text, "Check that it runs and can be reached"))
