@@ -13,7 +13,7 @@ from ingestd.doctor.context import KEYLESS, Context, Job
 from ingestd.doctor.doctor_child import ask
 from ingestd.errors import IngestError, Misconfigured
 from ingestd.executors.base import ChildSpec
-from ingestd.kinds.sinks import SinkSpec, declared
+from ingestd.kinds.sinks import OURS, SinkSpec, declared
 from ingestd.lockdown.environment import of_sinks
 from ingestd.policy.recipe import shown_place, sink_place, store_name
 from ingestd.policy.sink_spec import values_of
@@ -61,24 +61,43 @@ def _without_asking(context: Context, job: Job, spec: SinkSpec) -> Finding | Non
 
 
 async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[Finding]:
+    """What the children see that look. Other packages' checks have a child for each kind, with the lock that the sink
+    itself has, and its secrets alone."""
     setups = [_setup(context, job, spec) for job, spec in asked]
     seen: dict[int, Looked] = {}
-
-    def hear(message: Looked) -> None:
-        seen[message.index] = message
-
     found: list[Finding] = []
-    secrets = of_sinks(context.sink_kinds[spec.kind] for _, spec in asked)
-    child = ChildSpec(MODULE, "doctor: sinks", ToLooker, FromLooker, secrets)
-    try:
-        with anyio.move_on_after(CHILD_S):
-            await ask(child, LookAtSinks(setups, context.daemon is not None), Looked, hear)
-    except IngestError as error:
-        found.append(refused(WHAT, error))
+    failed: set[int] = set()
+
+    async def look(indices: list[int]) -> None:
+        kinds = [context.sink_kinds[setups[index].kind] for index in indices]
+        foreign = any(kind.package != OURS for kind in kinds)
+        child = ChildSpec(
+            MODULE, "doctor: sinks", ToLooker, FromLooker, of_sinks(kinds),
+            lockdown=context.settings["lockdown"] if foreign else "no",
+        )  # fmt: skip
+
+        def hear(message: Looked) -> None:
+            seen[indices[message.index]] = message
+
+        try:
+            with anyio.move_on_after(CHILD_S):
+                request = LookAtSinks([setups[index] for index in indices], context.daemon is not None)
+                await ask(child, request, Looked, hear)
+        except IngestError as error:
+            found.append(refused(WHAT, error))
+            failed.update(indices)
+
+    groups: dict[str, list[int]] = {}
+    for index, setup in enumerate(setups):
+        kind = context.sink_kinds[setup.kind]
+        groups.setdefault("" if kind.package == OURS else kind.name, []).append(index)
+    async with anyio.create_task_group() as tasks:
+        for indices in groups.values():
+            tasks.start_soon(look, indices)
     for index, (job, spec) in enumerate(asked):
         if one := seen.get(index):
             found.append(_finding(context, job, spec, one.level, one.finding, one.remedy))
-        elif not found:
+        elif index not in failed:
             place = shown_place(context.places.state, job.row, spec, job.steps, context.sink_kinds)
             text = f"{place}: no answer within {CHILD_S:.0f} seconds"
             found.append(_finding(context, job, spec, "fail", text, "Check that it runs and can be reached"))

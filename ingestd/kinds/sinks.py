@@ -19,6 +19,9 @@ from ingestd.kinds.steps import Setting
 API: Final = 1
 """Of the declarations and of the contract in ``sinks.base``. It is raised when an old sink would no longer do."""
 
+OURS: Final = "ingestd"
+"""The distribution of the kinds that ship."""
+
 Takes = Literal["nothing", "file", "url"]
 """What may follow a kind's word: nothing, ``:/absolute/file``, or ``:scheme://host``."""
 
@@ -58,7 +61,7 @@ class SinkKind(msgspec.Struct, frozen=True):
     module: str
     doctor: str = ""
     api: int = API
-    package: str = "ingestd"
+    package: str = OURS
     word: str = ""
     takes: tuple[Takes, ...] = ("nothing",)
     form: str = "URL"
@@ -159,9 +162,8 @@ def declared(name: str, kinds: SinkKinds = SHIPPED) -> SinkKind:
     that this release cannot use."""
     kind = kinds.get(name)
     if kind is None:
-        raise _refused(
-            name, "there is no sink of this kind", f"Use one of: {', '.join(kinds)}; or install the package that has it"
-        )
+        there = ", ".join(words_of(kinds))
+        raise _refused(name, "there is no sink of this kind", f"Install the package that has it; there are {there}")
     if problem := problem_of(kind):
         raise _refused(name, problem, f"Install the {kind.package} that fits this ingestd")
     return kind

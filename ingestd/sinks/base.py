@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from ingestd.errors import Misconfigured, Unavailable
-from ingestd.kinds.sinks import SinkKind
+from ingestd.kinds.sinks import OURS, SinkKind
 from ingestd.ledger.reader import Record
 from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.protocol.work import Step
@@ -137,7 +137,7 @@ def loaded(kind: SinkKind, module: str, name: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except Exception as error:
-        if kind.package == "ingestd":
+        if kind.package == OURS:
             raise
         raise _unusable(kind, f"{module} cannot be loaded: {type(error).__name__}: {error}"[:500]) from error
 

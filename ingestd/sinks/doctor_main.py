@@ -16,6 +16,7 @@ from ingestd.protocol.doctor import LookAtSinks, Looked, ToLooker
 from ingestd.protocol.sink import SinkSetup
 from ingestd.protocol.work import Finish
 from ingestd.sinks import base
+from ingestd.sinks.sandbox import access_of_checks
 
 
 def main(channel: Channel[Any]) -> None:
@@ -58,4 +59,4 @@ def looked(index: int, setup: SinkSetup, served: bool) -> Looked:
 
 
 if __name__ == "__main__":
-    run_child("sinks looker", ToLooker, main)
+    run_child("sinks looker", ToLooker, main, access_of_checks)

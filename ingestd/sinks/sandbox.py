@@ -6,9 +6,10 @@ import os
 from importlib.util import find_spec
 
 from ingestd.kinds import sink_addresses
-from ingestd.kinds.sinks import SinkKind
+from ingestd.kinds.sinks import OURS, SinkKind
 from ingestd.lockdown import DNS, Access
 from ingestd.lockdown.environment import proxy_ports
+from ingestd.protocol.doctor import LookAtSinks, ToLooker
 from ingestd.protocol.sink import SinkSetup, ToSink
 
 
@@ -27,6 +28,18 @@ def access(message: ToSink) -> Access | None:
     return Access(tuple(read), write, (shared,), _ports(kind, message.place), attributes=bool(write))
 
 
+def access_of_checks(message: ToLooker) -> Access | None:
+    """What the checks of the sinks need that a first message names: what these sinks may touch, together."""
+    asked = [access(setup) for setup in message.setups] if isinstance(message, LookAtSinks) else []
+    parts = [part for part in asked if part is not None]
+    return Access(
+        tuple(path for part in parts for path in part.read),
+        tuple(path for part in parts for path in part.write),
+        ports=tuple({port for part in parts for port in part.ports or ()}),
+        attributes=any(part.attributes for part in parts),
+    )
+
+
 def _ports(kind: SinkKind, place: str) -> tuple[int, ...]:
     """Those that the kind names, the proxies' on the way, and name resolution."""
     if not kind.networked:
@@ -40,7 +53,7 @@ def _code(kind: SinkKind) -> list[bytes]:
 
     Nothing of them is run to find them.
     """
-    if kind.package == "ingestd":
+    if kind.package == OURS:
         return []
     found = []
     for package in {module.partition(":")[0].partition(".")[0] for module in (kind.module, kind.doctor) if module}:

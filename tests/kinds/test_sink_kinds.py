@@ -94,7 +94,7 @@ def test_a_kind_that_nobody_declares() -> None:
     """It is refused by name, with what there is."""
     with pytest.raises(Misconfigured, match="no sink of this kind") as caught:
         declared("table")
-    assert "qdrant, qdrant-server, jsonl" in caught.value.remedy
+    assert "there are qdrant, jsonl" in caught.value.remedy
     assert not keeps_vectors("table")
 
 
