@@ -31,7 +31,15 @@ ENTRY_POINTS = {"ingestd.sinks", "ingestd.steps"}
 OLD_NAMES = r"\b(crew|desks?|doors?|lobby|look_main|preflight|seats?)\b"
 """What parts were called before their names said what they are."""
 
-LAYERS = {"0, words": 0, "1, policy": 1, "2, mechanism": 2, "3, conduct": 3, "4, root": 4, "children": None}
+LAYERS = {
+    "0, words": 0,
+    "1, policy": 1,
+    "2, mechanism": 2,
+    "3, conduct": 3,
+    "4, root": 4,
+    "5, for tests": 5,
+    "children": None,
+}
 """The rows of the table of layers → what ``test_layers`` calls them."""
 
 

@@ -24,7 +24,14 @@ WORDS = {
 }
 POLICY = {"ingestd.config", "ingestd.records"}
 MECHANISM = {"ingestd.supervisor.children", "ingestd.catalogue_file"}
-CHILDREN = ("ingestd.walker", "ingestd.worker", "ingestd.sinks", "ingestd.catalogue", "ingestd.child")
+CHILDREN = (
+    "ingestd.walker",
+    "ingestd.worker",
+    "ingestd.sinks",
+    "ingestd.catalogue",
+    "ingestd.child",
+    "ingestd.child_channel",
+)
 HEAVY = {"torch", "numpy", "PIL", "qdrant_edge", "qdrant_client", "transformers", "safetensors"}
 
 

@@ -14,6 +14,7 @@ import msgspec
 from ingestd.errors import IngestError, Unavailable
 from ingestd.executors.base import ChildSpec, Ending, Handle
 from ingestd.executors.spawn import SpawnExecutor
+from ingestd.protocol.work import Locked
 
 _GONE_S: Final = 0.5
 """Seconds in which a killed child is reaped, if the kernel lets it go at all."""
@@ -99,8 +100,9 @@ async def ask(spec: ChildSpec, request: msgspec.Struct, answer: type[T], hear: C
     async with child(spec) as (handle, asked):
         handle.send(request)
         async for message in asked.answers():
-            if not isinstance(message, answer):
+            if isinstance(message, answer):
+                hear(message)
+            elif not isinstance(message, Locked):  # what it gave up before it looked is not asked here
                 raise asked.unexpected(message)
-            hear(message)
         if asked.ending is not None and not asked.ending.clean:
             raise asked.strange(asked.ending.reason or asked.last_line())

@@ -73,7 +73,7 @@ async def _looked(context: Context, asked: list[tuple[Job, SinkSpec]]) -> list[F
         foreign = any(kind.package != OURS for kind in kinds)
         child = ChildSpec(
             MODULE, "doctor: sinks", ToLooker, FromLooker, of_sinks(kinds),
-            lockdown=context.settings["lockdown"] if foreign else "no",
+            lockdown="auto" if foreign and context.settings["lockdown"] == "auto" else "no",
         )  # fmt: skip
 
         def hear(message: Looked) -> None:

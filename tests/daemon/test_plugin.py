@@ -91,6 +91,7 @@ def test_a_sink_of_another_package(daemon: Daemon, tmp_path: Path) -> None:
     assert all(row[4].startswith("#") for row in rows)
     [sink] = daemon.call("status")["jobs"][0]["sinks"]
     assert (sink["kind"], sink["place"], sink["lag"]) == ("csv", f"{tmp_path}/out.csv", 0)
+    assert f"csv {tmp_path}/out.csv" in ctl(daemon, "doctor")
     written[0].unlink()
     ctl(daemon, "start", str(photos), "--follow")
     daemon.wait_for(lambda: len((tmp_path / "out.csv").read_text().splitlines()) == 5)

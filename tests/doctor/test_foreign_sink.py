@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from ingestd.doctor import context, sinks
-from ingestd.kinds.sinks import SHIPPED, SinkSpec
+from ingestd.kinds.catalogue import Catalogue
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.protocol.doctor import Finding
 from tests.ctl.ctlkit import Home
 from tests.doctor.clinic import Books
@@ -31,7 +32,7 @@ def test_its_row(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     async def found() -> list[Finding]:
         known = await context.look()
-        known.sink_kinds = {**SHIPPED, CARDS.name: CARDS}
+        known.kinds = Catalogue(sinks=(CARDS,))
         return await sinks.sinks(known)
 
     rows = anyio.run(found)
