@@ -59,8 +59,8 @@ class SinkKind(msgspec.Struct, frozen=True):
     name: str
     help: str
     module: str
+    api: int
     doctor: str = ""
-    api: int = API
     package: str = OURS
     word: str = ""
     takes: tuple[Takes, ...] = ("nothing",)
@@ -117,6 +117,7 @@ EMBEDDED: Final = SinkKind(
     "qdrant",
     "Qdrant's own engine, in the state folder",
     "ingestd.sinks.qdrant.edge_sink:EdgeSink",
+    API,
     "ingestd.sinks.qdrant.edge_doctor",
     default=True,
     vectors=True,
@@ -131,6 +132,7 @@ SERVER: Final = SinkKind(
     "qdrant-server",
     "a Qdrant server",
     "ingestd.sinks.qdrant.server_sink:ServerSink",
+    API,
     "ingestd.sinks.qdrant.server_doctor",
     word="qdrant",
     takes=("url",),
@@ -145,6 +147,7 @@ JSONL: Final = SinkKind(
     "jsonl",
     "a file of JSON lines, one for each change",
     "ingestd.sinks.jsonl.sink:JsonlSink",
+    API,
     "ingestd.sinks.jsonl.doctor",
     takes=("nothing", "file"),
     default=True,

@@ -65,7 +65,7 @@ class StepKind(msgspec.Struct, frozen=True):
 
     name: str
     help: str
-    api: int = API
+    api: int
     takes: Literal["model", "switch"] = "model"
     metavar: str = "MODEL"
     default: str = NONE
@@ -112,12 +112,18 @@ EXACT: Final = Setting("exact", "switch", "full decoding and 32-bit arithmetic: 
 """Of every model that has a cheaper way of computing nearly the same."""
 
 META: Final = StepKind(
-    "meta", "what an item's file says of itself; part of every job", takes="switch", default=ON, media=(PICTURE, TEXT)
+    "meta",
+    "what an item's file says of itself; part of every job",
+    API,
+    takes="switch",
+    default=ON,
+    media=(PICTURE, TEXT),
 )
 
 EMBED: Final = StepKind(
     "embed",
     "builtin, none, siglip2, clip, a hub id, or a folder (default: builtin)",
+    API,
     default=BUILTIN,
     vector=True,
     pictures=True,
@@ -127,6 +133,7 @@ EMBED: Final = StepKind(
 DESCRIBE: Final = StepKind(
     "describe",
     "builtin, none, smolvlm, smolvlm2:500m, a hub id, a folder, or openai:URL#model (default: builtin)",
+    API,
     default=BUILTIN,
     cost="heavy",
     settings=(
@@ -141,6 +148,7 @@ DESCRIBE: Final = StepKind(
 EMBED_TEXT: Final = StepKind(
     "embed_text",
     "make a vector of each description too: builtin, a hub id, or a folder (default: none)",
+    API,
     needs=("describe",),
     vector=True,
     settings=(EXACT,),

@@ -14,7 +14,9 @@ from ingestd.kinds import catalogue
 from ingestd.kinds.steps import SHIPPED
 from tests.pluginkit import package
 
-DECLARE = "from ingestd.kinds.steps import StepKind\nGOOD = StepKind('shades', 'greys', takes='switch', module='m')\n"
+DECLARE = (
+    "from ingestd.kinds.steps import StepKind\nGOOD = StepKind('shades', 'greys', 1, takes='switch', module='m')\n"
+)
 
 
 @pytest.fixture

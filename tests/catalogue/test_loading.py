@@ -15,7 +15,7 @@ from ingestd.kinds.steps import API, SHIPPED
 from tests.pluginkit import package
 
 DECLARE = "from ingestd.kinds.steps import Setting, StepKind\n"
-GOOD = DECLARE + "GOOD = StepKind('shades', 'greys', takes='switch', module='good.code')\n"
+GOOD = DECLARE + "GOOD = StepKind('shades', 'greys', 1, takes='switch', module='good.code')\n"
 STEPS = "ingestd.steps"
 
 
@@ -55,7 +55,7 @@ def test_a_declaration_is_written_down(tmp_path: Path) -> None:
     assert catalogue.read(state).step_kinds == SHIPPED
 
 
-KIND = "GOOD = StepKind('shades', 'greys', module='m', {})"
+KIND = "GOOD = StepKind(**(dict(name='shades', help='greys', api=1, module='m') | dict({})))"
 
 UNFIT = {
     "raise SystemExit('bye')": "cannot be loaded: SystemExit: bye",
@@ -63,13 +63,14 @@ UNFIT = {
     "import no_such_library": "cannot be loaded: ModuleNotFoundError",
     "": "cannot be loaded: AttributeError",
     "GOOD = {'name': 'shades'}": "is no StepKind",
-    "GOOD = StepKind(5, 'greys', module='m')": "does not fit: Expected `str`, got `int`",
-    "GOOD = StepKind('shades', object(), module='m')": "does not fit",
-    "GOOD = StepKind('embed', 'ours is better', module='m')": "there is a kind embed already",
-    "GOOD = StepKind('limit', 'greys', module='m')": "the name limit means something else",
-    "GOOD = StepKind('two words', 'greys', module='m')": "'two words' is no name",
-    "GOOD = StepKind('--sink', 'greys', module='m')": "'--sink' is no name",
-    "GOOD = StepKind('shades', 'greys')": "which module",
+    "GOOD = StepKind(5, 'greys', 1, module='m')": "does not fit: Expected `str`, got `int`",
+    "GOOD = StepKind('shades', object(), 1, module='m')": "does not fit",
+    "GOOD = StepKind('embed', 'ours is better', 1, module='m')": "there is a kind embed already",
+    "GOOD = StepKind('limit', 'greys', 1, module='m')": "the name limit means something else",
+    "GOOD = StepKind('two words', 'greys', 1, module='m')": "'two words' is no name",
+    "GOOD = StepKind('--sink', 'greys', 1, module='m')": "'--sink' is no name",
+    "GOOD = StepKind('shades', 'greys', 1)": "which module",
+    "GOOD = StepKind('shades', 'greys', module='m')": "Missing required argument 'api'",
     KIND.format("cost='free'"): "does not fit: Invalid enum value 'free'",
     KIND.format(f"api={API + 1}"): f"written for version {API + 1}",
     KIND.format("media=()"): "which media",

@@ -23,6 +23,7 @@ TABLE = SinkKind(
     "table",
     "a table",
     "plugin.table:Table",
+    API,
     package="ingestd-table",
     takes=("nothing", "file", "url"),
     schemes={"tables": 7070},

@@ -18,11 +18,12 @@ from tests.jobkit import job_spec
 COLOURS = StepKind(
     "colours",
     "five colours",
+    api=1,
     takes="switch",
     settings=(Setting("most", "int", "how many", "N", 1, 9),),
     module="their.mod",
 )
-EVENTS = StepKind("events", "what happened", needs=("describe",), cost="moderate", media=("text",))
+EVENTS = StepKind("events", "what happened", 1, needs=("describe",), cost="moderate", media=("text",))
 KINDS = {**SHIPPED, "colours": COLOURS, "events": EVENTS}
 
 

@@ -23,6 +23,7 @@ CARDS: Final = SinkKind(
     "cards",
     "a card for each photo",
     "tests.sinks.foreign_sinks:CardSink",
+    1,
     "tests.sinks.foreign_checks",
     package="ingestd-cards",
     takes=("nothing", "file"),
