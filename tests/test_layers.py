@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,18 @@ def imports(path: Path) -> set[str]:
     return names
 
 
+def files_used(module: str) -> set[str]:
+    """Every other file that a file imports: of ``from package import module`` the module, not the package."""
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            used |= {name if name in MODULES else node.module for name in full}
+    return (used & MODULES.keys()) - {module}
+
+
 MODULES = modules()
 
 
@@ -93,6 +106,14 @@ def test_a_module_imports_its_own_layer_or_those_below(module: str) -> None:
                 assert own == 5, f"{module} imports the child {name}: children are started, not imported"
                 continue
             assert used <= own, f"{module} (layer {own}) imports {name} (layer {used})"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Imports inside of functions count: files that need each other are one file, or three. The client's test of this
+    is in ``tests/ctl/test_files.py``."""
+    graph = {module: files_used(module) for module in MODULES}
+    assert "ingestd.supervisor.loop" in graph["ingestd.daemon"], "the imports of this very package were found"
+    TopologicalSorter(graph).prepare()  # raises CycleError, with the files of the circle
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if layer_of(m) in (0, 1)])
