@@ -21,6 +21,8 @@ EXCEPTIONS = {
     "ctl/ingestctl/manual/client.py": "the manual",
     "ctl/ingestctl/manual/daemon.py": "the manual: every setting by its name",
     "ctl/ingestctl/verbs/start.py": "help and examples",
+    "ingestd/testing/sink_places.py": "the contract's example is the one that needs nothing else",
+    "ingestd/testing/sink.py": "the contract's example is the one that needs nothing else",
 }
 """Texts for people, and what the client must know by itself."""
 

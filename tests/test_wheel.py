@@ -173,3 +173,13 @@ def test_it_runs_the_demos_job(python: Path, folder: Path) -> None:
         ended = ingestctl("shutdown")
     assert "has ended" in ended
     assert list(elsewhere.iterdir()) == []
+
+
+def test_the_contract_of_sinks_runs_from_it(python: Path, folder: Path) -> None:
+    """Who writes a sink has the suite without the checkout, and it is green for what ships."""
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "ingestd.testing.sink"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, cwd=folder, env=environment(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    where = [str(python), "-c", "import ingestd.testing.sink as suite; print(suite.__file__)"]
+    file = subprocess.run(where, capture_output=True, text=True, check=True, cwd=folder, env=environment(folder)).stdout
+    assert file.startswith(str(folder / "env")), file

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.sinks.feedkit import Feed, feed_of
-from tests.sinks.kinds import Server
+from ingestd.testing.feed import Feed, feed_of
+from tests.sinks.qdrant.places import Server
+
+pytest.register_assert_rewrite("ingestd.testing.sink")
 
 
 @pytest.fixture
