@@ -115,7 +115,7 @@ def _least(context: Context) -> int:
     if not context.jobs:
         asked = context.settings["sinks"].split(",")
         kinds = {kind.name for kind in known.values() if kind.asked in asked and "nothing" in kind.takes}
-    return max(RESERVE, *(known[kind].reserve for kind in kinds if kind in known))
+    return max([RESERVE, *(known[kind].reserve for kind in kinds if kind in known)])
 
 
 def _needed(context: Context) -> int:
