@@ -20,6 +20,8 @@ EXCEPTIONS = {
     "ctl/ingestctl/manual/ingestctl_page.py": "the manual",
     "ctl/ingestctl/manual/ingestd_page.py": "the manual: every setting by its name",
     "ctl/ingestctl/verbs/start.py": "help and examples",
+    "ingestd/testing/sink_places.py": "the contract's example is the one that needs nothing else",
+    "ingestd/testing/test_sinks.py": "the contract's example is the one that needs nothing else",
 }
 """Texts for people, and what the client must know by itself."""
 

@@ -156,7 +156,7 @@ def plain(distribution: str) -> str:
 
 
 def test_the_contract_suites_run_from_it(python: Path, folder: Path) -> None:
-    """Who writes an executor elsewhere tries it with what is installed: no folder of tests, no settings of ours."""
+    """Who writes an executor or a sink elsewhere needs what is installed: no folder of tests, no settings of ours."""
     command = [
         str(python),
         "-m",
@@ -165,7 +165,7 @@ def test_the_contract_suites_run_from_it(python: Path, folder: Path) -> None:
         "-p",
         "no:cacheprovider",
         "--pyargs",
-        "ingestd.testing.test_executors",
+        "ingestd.testing",
     ]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=folder, env=environment(folder / "unused"), timeout=170

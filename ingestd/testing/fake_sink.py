@@ -1,4 +1,7 @@
-"""The sink in memory: the contract in its shortest form, and what tests of the follower write to."""
+"""A sink that keeps everything in this process: the smallest that keeps the contract, and one that tests can look into.
+
+It stands for any sink in a test of something else, and shows what a sink has to do.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +9,50 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from ingestd.kinds.sinks import API, SinkKind
 from ingestd.ledger.reader import Record
 from ingestd.protocol.sink import Hit, Search, SinkSetup
 from ingestd.sinks.base import Cursor, Sink, check_query, dimensions
 from ingestd.sinks.date_range import period
 from ingestd.sinks.document import folder_of, payload, point_id
 
+FAKE: Final = SinkKind("fake", "nowhere: for tests", "ingestd.testing.fake_sink:FakeSink", API, vectors=True)
+"""Its declaration. It is not among what ships: a job cannot ask for it."""
+
 
 @dataclass
-class Shelf:
-    """What outlives a ``MemorySink``: payloads and vectors by point id, and the newest ``seq`` they hold."""
+class Stored:
+    """What outlives a ``FakeSink``: payloads and vectors by point id, and the newest ``seq`` they hold."""
 
     seq: int = 0
     payloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     vectors: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
 
 
-SHELVES: dict[str, Shelf] = {}
+STORED: dict[str, Stored] = {}
 """By ``SinkSetup.place``: a second sink of the same place goes on where the first one stood."""
 
 
-class MemorySink(Sink):
-    """Keeps one payload per content in ``SHELVES[setup.place]``; its token is the shelf's ``seq``."""
+class FakeSink(Sink):
+    """Keeps one payload per content in ``STORED[setup.place]``; its token is the ``seq`` there."""
 
     def __init__(self, setup: SinkSetup) -> None:
         self._place = setup.place
         self._job = UUID(setup.job_uuid)
         self._vectors = dimensions(setup.steps)
-        self._shelf = Shelf()
+        self._stored = Stored()
 
     def open(self, cursor: Cursor) -> Cursor:
-        """See ``Sink``. A shelf that is not the cursor's is replaced by an empty one."""
-        shelf = SHELVES.get(self._place)
-        if shelf is None or not cursor.token or shelf.seq < int(cursor.token):
-            shelf, cursor = Shelf(), Cursor(0, "0")
-        self._shelf = SHELVES[self._place] = shelf
+        """See ``Sink``. What is not the cursor's is replaced by an empty place."""
+        stored = STORED.get(self._place)
+        if stored is None or not cursor.token or stored.seq < int(cursor.token):
+            stored, cursor = Stored(), Cursor(0, "0")
+        self._stored = STORED[self._place] = stored
         self.opened = True
         return cursor
 
@@ -54,17 +61,17 @@ class MemorySink(Sink):
         for record in page:
             key = str(point_id(self._job, record.sha256))
             if record.deleted:
-                self._shelf.payloads.pop(key, None)
-                self._shelf.vectors.pop(key, None)
+                self._stored.payloads.pop(key, None)
+                self._stored.vectors.pop(key, None)
                 continue
-            self._shelf.payloads[key] = payload(self._job, record)
-            self._shelf.vectors[key] = {
-                kind: struct.unpack(f"<{len(made.vector) // 4}f", made.vector)
-                for kind, made in (record.results or {}).items()
+            self._stored.payloads[key] = payload(self._job, record)
+            self._stored.vectors[key] = {
+                name: struct.unpack(f"<{len(made.vector) // 4}f", made.vector)
+                for name, made in (record.results or {}).items()
                 if made.vector is not None
             }
-        self._shelf.seq = page[-1].seq
-        return str(self._shelf.seq)
+        self._stored.seq = page[-1].seq
+        return str(self._stored.seq)
 
     def close(self) -> None:
         """See ``Sink``."""
@@ -77,8 +84,8 @@ class MemorySink(Sink):
         folder = folder_of(ask)
         span = period(ask.since, ask.until)
         hits = []
-        for key, vectors in self._shelf.vectors.items():
-            found = self._shelf.payloads[key]
+        for key, vectors in self._stored.vectors.items():
+            found = self._stored.payloads[key]
             if ask.vector_name not in vectors or (folder is not None and folder not in found["dirs"]):
                 continue
             if (span.start or span.end) and not _within(found["taken_at"], span.start, span.end):

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.testing.feed import Feed, feed_of
 from tests.needs import program
-from tests.sinks.feedkit import Feed, feed_of
-from tests.sinks.kinds import Server
+from tests.sinks.qdrant.places import Server
+
+pytest.register_assert_rewrite("ingestd.testing.sink")
 
 
 @pytest.fixture

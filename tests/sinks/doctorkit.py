@@ -8,7 +8,7 @@ from pathlib import Path
 from ingestd.kinds.sinks import SinkKind
 from ingestd.protocol.doctor import Looked
 from ingestd.sinks.doctor_main import looked
-from tests.sinks.feedkit import Feed
+from ingestd.testing.feed import Feed
 
 
 def look(feed: Feed, kind: str | SinkKind, place: Path | str, *, served: bool = False) -> Looked:

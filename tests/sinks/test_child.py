@@ -17,18 +17,19 @@ from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trou
 from ingestd.protocol.work import Fatal, Finish, Hello
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.document import point_id
+from ingestd.testing.feed import Feed, digest, feed_of, vector
+from ingestd.testing.sink_places import NEW, JsonlPlace, SinkPlace
 from tests.childkit import Child, running
-from tests.sinks.faults import NEW
-from tests.sinks.feedkit import Feed, digest, feed_of, vector
-from tests.sinks.kinds import KINDS, Jsonl, Kind
+from tests.sinks.qdrant.places import Edge
 
 SINKS = "ingestd.sinks"
 KILLS = 5
 
 
-@pytest.fixture(params=["jsonl", "qdrant"])
-def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
-    return KINDS[request.param](tmp_path)
+@pytest.fixture(params=[JsonlPlace, Edge])
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> SinkPlace:
+    made: SinkPlace = request.param(tmp_path)
+    return made
 
 
 @pytest.fixture
@@ -37,9 +38,9 @@ def feed(tmp_path: Path) -> Iterator[Feed]:
         yield feed
 
 
-def begin(child: Child, feed: Feed, kind: Kind, cursor: Cursor = NEW) -> None:
+def begin(child: Child, feed: Feed, kind: SinkPlace, cursor: Cursor = NEW) -> None:
     assert child.expect(Hello).kind == "sink"
-    child.send(feed.setup(kind.name, kind.place, *cursor))
+    child.send(kind.setup(feed, cursor))
 
 
 def until_delivered(child: Child, seq: int) -> Cursor:
@@ -48,7 +49,7 @@ def until_delivered(child: Child, seq: int) -> Cursor:
     return Cursor(last.seq, last.token)
 
 
-def test_follows_as_the_feed_grows(kind: Kind, feed: Feed) -> None:
+def test_follows_as_the_feed_grows(kind: SinkPlace, feed: Feed) -> None:
     """Delivers what is there, sleeps, wakes on ``Grown``, and ends with exit code 0 on ``Finish``."""
     with running(SINKS, FromSink) as child:
         begin(child, feed, kind)
@@ -65,7 +66,7 @@ def test_follows_as_the_feed_grows(kind: Kind, feed: Feed) -> None:
     assert kind.state() == kind.expected(feed)
 
 
-def test_killed_at_any_moment(kind: Kind, feed: Feed) -> None:
+def test_killed_at_any_moment(kind: SinkPlace, feed: Feed) -> None:
     """SIGKILL at random moments, the newest cursors stored or lost: one line or point per key, equal to the feed."""
     chance = random.Random(time.time_ns())
     known = [NEW]
@@ -88,11 +89,11 @@ def test_killed_at_any_moment(kind: Kind, feed: Feed) -> None:
         child.send(Finish())
         assert child.wait() == EXIT_OK
     assert kind.state() == kind.expected(feed)
-    if isinstance(kind, Jsonl):
+    if isinstance(kind, JsonlPlace):
         assert len(kind.state()) == len({line["sha256"] for line in kind.state().values()})
 
 
-def test_ends_with_the_daemon(kind: Kind, feed: Feed) -> None:
+def test_ends_with_the_daemon(kind: SinkPlace, feed: Feed) -> None:
     """A socket that ends is a daemon that is gone: the child is too, and leaves a place that opens again."""
     with running(SINKS, FromSink) as child:
         begin(child, feed, kind)
@@ -105,7 +106,7 @@ def test_ends_with_the_daemon(kind: Kind, feed: Feed) -> None:
         until_delivered(child, 1500)
 
 
-def test_one_process_at_a_time(kind: Kind, feed: Feed) -> None:
+def test_one_process_at_a_time(kind: SinkPlace, feed: Feed) -> None:
     """A second sink for the same place waits in words; once the first is killed it goes on by itself."""
     with running(SINKS, FromSink) as first, running(SINKS, FromSink) as second:
         begin(first, feed, kind)
@@ -131,11 +132,11 @@ def test_an_unknown_kind_is_misconfigured(feed: Feed, tmp_path: Path) -> None:
         assert child.wait() == 1
 
 
-def test_an_absent_ledger_is_trouble(kind: Kind, feed: Feed, tmp_path: Path) -> None:
+def test_an_absent_ledger_is_trouble(kind: SinkPlace, feed: Feed, tmp_path: Path) -> None:
     """The sink says so and keeps trying: the daemon decides what a lost ledger means."""
     with running(SINKS, FromSink) as child:
         child.expect(Hello)
-        setup = msgspec.structs.replace(feed.setup(kind.name, kind.place), ledger=str(tmp_path / "none.db"))
+        setup = msgspec.structs.replace(kind.setup(feed), ledger=str(tmp_path / "none.db"))
         child.send(setup)
         child.expect(Delivered)
         assert child.expect(Trouble).message.startswith(f"cannot read {tmp_path}/none.db")
@@ -143,7 +144,7 @@ def test_an_absent_ledger_is_trouble(kind: Kind, feed: Feed, tmp_path: Path) -> 
 
 def test_search_is_answered_during_a_bulk_delivery(tmp_path: Path) -> None:
     """A question asked while thousands of points are written is answered between two pages."""
-    kind = KINDS["qdrant"](tmp_path)
+    kind = Edge(tmp_path)
     with feed_of(tmp_path, 3000) as feed, running(SINKS, FromSink) as child:
         begin(child, feed, kind)
         child.expect(Delivered)

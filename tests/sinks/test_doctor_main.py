@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ingestd.testing.feed import Feed
 from tests.sinks.doctorkit import look
-from tests.sinks.feedkit import Feed
 
 
 def test_a_kind_that_is_not_known(feed: Feed) -> None:

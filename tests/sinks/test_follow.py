@@ -14,9 +14,10 @@ from ingestd.protocol.work import Finish
 from ingestd.sinks import follow as follow_module
 from ingestd.sinks.base import AskedToWait, Sink
 from ingestd.sinks.follow import LONGEST_PAUSE_S, LONGEST_RETRY_S, retry_after
-from tests.sinks.faults import NEW, Clock, SinkThatRefuses, SlowSink, Wrapped, follow
-from tests.sinks.feedkit import Feed, feed_of, vector
-from tests.sinks.kinds import Memory
+from ingestd.testing.bad_sinks import SinkThatRefuses, SlowSink, Wrapped
+from ingestd.testing.feed import Feed, feed_of, vector
+from ingestd.testing.following import Clock, follow
+from ingestd.testing.sink_places import NEW, FakePlace
 
 
 @pytest.mark.parametrize(
@@ -30,10 +31,10 @@ def test_waits_double_to_a_minute_with_jitter(attempt: int, chance: float, secon
 
 def test_grown_wakes_a_long_wait(tmp_path: Path) -> None:
     """News shortens a wait to the first one's length; a place that is away is not asked more often than that."""
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     clock = Clock()
     with feed_of(tmp_path, 5) as feed:
-        sink = SinkThatRefuses(kind.make(feed.setup(kind.name, kind.place)), times=10)
+        sink = SinkThatRefuses(kind.make(kind.setup(feed)), times=10)
         line = follow(kind, feed, sink=sink, clock=clock, script=[Grown(5)] * 20)
         assert line.cursor.seq == 5
     assert clock() <= 1000 + 10 * LONGEST_RETRY_S
@@ -42,10 +43,10 @@ def test_grown_wakes_a_long_wait(tmp_path: Path) -> None:
 
 def test_finish_wakes_a_long_wait(tmp_path: Path) -> None:
     """A daemon that stops does not wait for a place that is away."""
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     clock = Clock()
     with feed_of(tmp_path, 5) as feed:
-        sink = SinkThatRefuses(kind.make(feed.setup(kind.name, kind.place)), times=10)
+        sink = SinkThatRefuses(kind.make(kind.setup(feed)), times=10)
         line = follow(kind, feed, sink=sink, clock=clock, script=[Finish()])
         assert len(line.troubles) == 1
     assert clock() == 1000
@@ -53,10 +54,10 @@ def test_finish_wakes_a_long_wait(tmp_path: Path) -> None:
 
 def test_finish_has_a_bound(tmp_path: Path) -> None:
     """What is not delivered some seconds after ``Finish`` is left to the next start."""
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     clock = Clock()
     with feed_of(tmp_path, 256 * 8) as feed:
-        sink = SlowSink(kind.make(feed.setup(kind.name, kind.place)), clock, 2)
+        sink = SlowSink(kind.make(kind.setup(feed)), clock, 2)
         line = follow(kind, feed, sink=sink, clock=clock, script=[Finish()])
         assert line.cursor.seq == 256 * 4
         follow(kind, feed, line.cursor)
@@ -65,11 +66,11 @@ def test_finish_has_a_bound(tmp_path: Path) -> None:
 
 def test_a_search_during_a_wait_is_answered(tmp_path: Path) -> None:
     """Trouble with writing does not stop reading."""
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     with feed_of(tmp_path, 5) as feed:
         cursor = follow(kind, feed).cursor
         feed.add(1)
-        sink = SinkThatRefuses(kind.make(feed.setup(kind.name, kind.place, *cursor)), times=3)
+        sink = SinkThatRefuses(kind.make(kind.setup(feed, cursor)), times=3)
         line = follow(kind, feed, cursor, sink=sink, script=[Search(1, "embed", vector(2), 1)])
         assert [len(answer.hits) for answer in line.hits] == [1]
         assert line.sent.index(line.hits[0]) < line.sent.index(line.troubles[-1])
@@ -83,16 +84,16 @@ def test_an_answer_fits_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             return [Hit(str(number), 1 - number / 10, b"x" * 100) for number in range(10)]
 
     monkeypatch.setattr(follow_module, "MAX_ANSWER", 450)
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     with feed_of(tmp_path, 1) as feed:
-        sink = SinkWithLongPayloads(kind.make(feed.setup(kind.name, kind.place)))
+        sink = SinkWithLongPayloads(kind.make(kind.setup(feed)))
         line = follow(kind, feed, sink=sink, script=[Grown(1), Search(1, "embed", vector(2), 10)])
         assert [hit.id for hit in line.hits[0].hits] == ["0", "1", "2", "3"]
 
 
 def test_a_second_setup_is_a_defect(tmp_path: Path) -> None:
     """Out of turn is an error, not a guess."""
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     with feed_of(tmp_path, 1) as feed, pytest.raises(ProtocolError):
         follow(kind, feed, script=[feed.setup("memory", "x")])
 
@@ -104,16 +105,16 @@ def test_misconfigured_ends_it(tmp_path: Path) -> None:
         def open(self, cursor: object) -> object:  # type: ignore[override]
             raise Misconfigured("permission denied", operation="open", object="x", remedy="y")
 
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     with feed_of(tmp_path, 1) as feed:
-        sink = SinkThatIsForbidden(kind.make(feed.setup(kind.name, kind.place)))
+        sink = SinkThatIsForbidden(kind.make(kind.setup(feed)))
         with pytest.raises(Misconfigured):
             follow(kind, feed, NEW, sink=sink)
 
 
 def test_a_short_page_is_not_the_end(tmp_path: Path) -> None:
     """``Grown`` beyond what a page held is remembered."""
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     with feed_of(tmp_path, 3) as feed:
         grown: Feed = feed
         line = follow(kind, grown, script=[Grown(3), Grown(2)])
@@ -141,14 +142,14 @@ class SinkThatTidies(Wrapped):
 
 def test_a_sink_is_told_when_nothing_is_left(tmp_path: Path) -> None:
     """Never between full pages, and again after each stretch of news; a failure is waited out and tried again."""
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     with feed_of(tmp_path, 512) as feed:
-        sink = SinkThatTidies(kind.make(feed.setup(kind.name, kind.place)), failures=2)
+        sink = SinkThatTidies(kind.make(kind.setup(feed)), failures=2)
         line = follow(kind, feed, sink=sink)
         assert sink.told[:3] == [512, 512, 512]
         assert set(sink.told) == {512}
         assert [trouble.retry_s for trouble in line.troubles] == [1, 2, 0]
-        sink = SinkThatTidies(kind.make(feed.setup(kind.name, kind.place)))
+        sink = SinkThatTidies(kind.make(kind.setup(feed)))
         follow(kind, feed, line.cursor, sink=sink)
         assert set(sink.told) == {0}
 
@@ -163,10 +164,10 @@ def test_a_pause_that_was_asked_for(tmp_path: Path, asked: float, waited: float)
                 raise AskedToWait("busy", operation="write to", object="the sink", remedy="Wait", seconds=asked)
             return super().deliver(page)
 
-    kind = Memory(tmp_path)
+    kind = FakePlace(tmp_path)
     clock = Clock()
     with feed_of(tmp_path, 5) as feed:
-        sink = SinkThatAsks(kind.make(feed.setup(kind.name, kind.place)))
+        sink = SinkThatAsks(kind.make(kind.setup(feed)))
         line = follow(kind, feed, sink=sink, clock=clock, script=[Grown(5)] * 3)
     assert [trouble.retry_s for trouble in line.troubles] == [waited, 0]
     assert clock() == 1000 + waited

@@ -15,9 +15,9 @@ from ingestd.protocol.sink import Delivered, FromSink
 from ingestd.protocol.work import Fatal, Finish, Hello, Locked
 from ingestd.sinks import base
 from ingestd.sinks.sandbox import access
+from ingestd.testing.feed import Feed, feed_of
 from tests.childkit import running
 from tests.sinks.doctorkit import look
-from tests.sinks.feedkit import Feed, feed_of
 from tests.sinks.foreign_sinks import CARDS, MARK
 
 SINKS = "ingestd.sinks"

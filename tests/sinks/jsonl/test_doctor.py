@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.testing.feed import Feed
 from tests.sinks.conftest import SmallDisk
 from tests.sinks.doctorkit import look, prints
-from tests.sinks.feedkit import Feed
 
 
 @pytest.mark.parametrize(

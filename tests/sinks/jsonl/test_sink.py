@@ -13,16 +13,16 @@ from ingestd.errors import EXIT_OK, Misconfigured
 from ingestd.protocol.sink import Delivered, FromSink, Trouble
 from ingestd.protocol.work import Finish, Hello
 from ingestd.sinks.base import Cursor
+from ingestd.testing.feed import Feed, feed_of
+from ingestd.testing.following import follow
+from ingestd.testing.sink_places import NEW, JsonlPlace
 from tests.childkit import running
 from tests.sinks.conftest import SmallDisk
-from tests.sinks.faults import NEW, follow
-from tests.sinks.feedkit import Feed, feed_of
-from tests.sinks.kinds import Jsonl
 
 
 @pytest.fixture
-def kind(tmp_path: Path) -> Jsonl:
-    return Jsonl(tmp_path)
+def kind(tmp_path: Path) -> JsonlPlace:
+    return JsonlPlace(tmp_path)
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def feed(tmp_path: Path) -> Iterator[Feed]:
         yield feed
 
 
-def aside(kind: Jsonl) -> list[Path]:
+def aside(kind: JsonlPlace) -> list[Path]:
     return sorted(kind.place.parent.glob(f"{kind.place.name}.aside-*"))
 
 
-def test_a_tail_beyond_the_token_is_cut(kind: Jsonl, feed: Feed) -> None:
+def test_a_tail_beyond_the_token_is_cut(kind: JsonlPlace, feed: Feed) -> None:
     """A page that was never reported, torn or whole, goes; nothing is moved or written again."""
     cursor = follow(kind, feed).cursor
     before = kind.place.read_bytes()
@@ -65,7 +65,9 @@ def _copy(place: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [_cut, _change_last_line, _copy], ids=["shorter", "last line", "other inode"])
-def test_a_file_that_is_not_the_cursors_is_moved_aside(kind: Jsonl, feed: Feed, harm: Callable[[Path], None]) -> None:
+def test_a_file_that_is_not_the_cursors_is_moved_aside(
+    kind: JsonlPlace, feed: Feed, harm: Callable[[Path], None]
+) -> None:
     """It is kept under another name beside it, and everything is written again."""
     cursor = follow(kind, feed).cursor
     harm(kind.place)
@@ -76,7 +78,7 @@ def test_a_file_that_is_not_the_cursors_is_moved_aside(kind: Jsonl, feed: Feed, 
     assert [path.read_bytes() for path in aside(kind)] == [harmed]
 
 
-def test_a_users_file_is_never_overwritten(kind: Jsonl, feed: Feed) -> None:
+def test_a_users_file_is_never_overwritten(kind: JsonlPlace, feed: Feed) -> None:
     """A new sink that finds a file there moves it aside, each time under a name of its own."""
     for text in ("first", "second"):
         kind.place.write_text(text)
@@ -85,13 +87,13 @@ def test_a_users_file_is_never_overwritten(kind: Jsonl, feed: Feed) -> None:
     assert sorted(path.read_text()[:6] for path in aside(kind)) == ["first", "second"]
 
 
-def test_a_token_that_cannot_be_read_is_no_token(kind: Jsonl, feed: Feed) -> None:
+def test_a_token_that_cannot_be_read_is_no_token(kind: JsonlPlace, feed: Feed) -> None:
     """Another version's or a damaged token means: write it again."""
     follow(kind, feed)
     assert follow(kind, feed, Cursor(5, "rubbish")).delivered[0].seq == 0
 
 
-def test_an_empty_file_is_adopted(kind: Jsonl, feed: Feed) -> None:
+def test_an_empty_file_is_adopted(kind: JsonlPlace, feed: Feed) -> None:
     """``touch`` before the first start is no reason for a file aside."""
     kind.place.touch()
     follow(kind, feed)
@@ -99,7 +101,7 @@ def test_an_empty_file_is_adopted(kind: Jsonl, feed: Feed) -> None:
     assert aside(kind) == []
 
 
-def test_killed_before_the_first_page_leaves_nothing_aside(kind: Jsonl, feed: Feed) -> None:
+def test_killed_before_the_first_page_leaves_nothing_aside(kind: JsonlPlace, feed: Feed) -> None:
     """The first ``Delivered`` names the empty file, so that a page nobody reported is cut, not moved aside."""
     line = follow(kind, feed)
     follow(kind, feed, Cursor(line.delivered[0].seq, line.delivered[0].token))
@@ -107,7 +109,7 @@ def test_killed_before_the_first_page_leaves_nothing_aside(kind: Jsonl, feed: Fe
     assert aside(kind) == []
 
 
-def test_a_deletion_is_a_line(kind: Jsonl, feed: Feed) -> None:
+def test_a_deletion_is_a_line(kind: JsonlPlace, feed: Feed) -> None:
     """Readers fold the log: the last line of an ``id`` wins."""
     cursor = follow(kind, feed).cursor
     feed.delete(3)
@@ -121,7 +123,7 @@ def test_a_deletion_is_a_line(kind: Jsonl, feed: Feed) -> None:
 @pytest.mark.parametrize("place", ["absent/file.jsonl", "."], ids=["no folder", "a folder"])
 def test_a_place_that_cannot_be_a_file(tmp_path: Path, feed: Feed, place: str) -> None:
     """A sentence with object and remedy, and nothing is made."""
-    kind = Jsonl(tmp_path)
+    kind = JsonlPlace(tmp_path)
     kind.place = tmp_path / place
     with pytest.raises(Misconfigured) as raised:
         follow(kind, feed)
@@ -129,16 +131,16 @@ def test_a_place_that_cannot_be_a_file(tmp_path: Path, feed: Feed, place: str) -
     assert not (tmp_path / "absent").exists()
 
 
-def test_a_fifo_is_refused(kind: Jsonl, feed: Feed) -> None:
+def test_a_fifo_is_refused(kind: JsonlPlace, feed: Feed) -> None:
     """Nothing that could block for ever is opened."""
     os.mkfifo(kind.place)
     with pytest.raises(Misconfigured):
         follow(kind, feed)
 
 
-def test_other_programs_may_not_write(kind: Jsonl, feed: Feed) -> None:
+def test_other_programs_may_not_write(kind: JsonlPlace, feed: Feed) -> None:
     """A file that is replaced while it is open is noticed before the next page."""
-    setup = feed.setup(kind.name, kind.place)
+    setup = kind.setup(feed)
     sink = kind.make(setup)
     line = follow(kind, feed, sink=sink)
     sink.open(line.cursor)
@@ -154,7 +156,7 @@ def test_other_programs_may_not_write(kind: Jsonl, feed: Feed) -> None:
 
 def test_a_full_disk_is_waited_out(small_disk: SmallDisk, tmp_path: Path) -> None:
     """Trouble in words, whole lines only, nothing reported that is not there; space comes, it goes on by itself."""
-    kind = Jsonl(tmp_path)
+    kind = JsonlPlace(tmp_path)
     kind.place = small_disk.folder / "photos.jsonl"
     with feed_of(tmp_path, 600) as feed, running("ingestd.sinks", FromSink) as child:
         child.expect(Hello)
@@ -173,7 +175,7 @@ def test_a_full_disk_is_waited_out(small_disk: SmallDisk, tmp_path: Path) -> Non
         assert aside(kind) == []
 
 
-def test_new_is_new(kind: Jsonl, feed: Feed) -> None:
+def test_new_is_new(kind: JsonlPlace, feed: Feed) -> None:
     """The line's ``id`` does not depend on when or how often it is written."""
     follow(kind, feed, NEW)
     first = kind.place.read_bytes()

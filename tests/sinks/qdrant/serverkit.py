@@ -5,10 +5,10 @@ from __future__ import annotations
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.document import point_id
 from ingestd.sinks.qdrant.server_sink import ServerSink
+from ingestd.testing.feed import Feed, digest
+from ingestd.testing.sink_places import NEW
 from tests.qdranthttp import WRITES
-from tests.sinks.faults import NEW
-from tests.sinks.feedkit import Feed, digest
-from tests.sinks.kinds import Server
+from tests.sinks.qdrant.places import Server
 
 
 def same(served: Server, feed: Feed) -> bool:
@@ -25,6 +25,6 @@ def writes(served: Server) -> int:
 
 
 def sink_of(served: Server, feed: Feed, cursor: Cursor = NEW) -> ServerSink:
-    sink = served.make(feed.setup(served.name, served.place, *cursor))
+    sink = served.make(served.setup(feed, cursor))
     assert isinstance(sink, ServerSink)
     return sink

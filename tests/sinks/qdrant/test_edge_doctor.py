@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ingestd.sinks import base
 from ingestd.sinks.base import Cursor
+from ingestd.testing.feed import Feed, feed_of
 from tests.sinks.conftest import SmallDisk
 from tests.sinks.doctorkit import look, prints
-from tests.sinks.feedkit import Feed, feed_of
 
 
 def test_an_embedded_store(feed: Feed, tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trou
 from ingestd.protocol.work import Finish, Hello, Step
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.qdrant.edge_sink import MARK, Mark
+from ingestd.testing.feed import Feed, feed_of, vector
+from ingestd.testing.following import follow
 from tests.childkit import running
 from tests.sinks.conftest import SmallDisk
-from tests.sinks.faults import follow
-from tests.sinks.feedkit import Feed, feed_of, vector
-from tests.sinks.kinds import Edge
+from tests.sinks.qdrant.places import Edge
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 from ingestd.ledger.reader import PAGE
 from ingestd.protocol.sink import Delivered, Trouble
 from ingestd.sinks.follow import Follower
-from tests.sinks.faults import NEW, Clock, LocalLine, follow
-from tests.sinks.feedkit import DIM, Feed
-from tests.sinks.kinds import Server
+from ingestd.testing.feed import DIM, Feed
+from ingestd.testing.following import Clock, LocalLine, follow
+from ingestd.testing.sink_places import NEW
+from tests.sinks.qdrant.places import Server
 from tests.sinks.qdrant.serverkit import key, same, writes
 
 # -------------------------------------------------------------------------------------- what the server no longer holds
@@ -118,7 +119,7 @@ def test_what_was_lost_in_an_outage_is_noticed_without_a_restart(served: Server,
                 served.kit.start()
 
     line = Script(clock)
-    setup = feed.setup(served.name, served.place)
+    setup = served.setup(feed)
     Follower(line, setup, served.make(setup), clock=clock, chance=lambda: 0.0).run()
     assert [message.seq for message in line.delivered] == [0, PAGE, 2 * PAGE, 0, PAGE, 2 * PAGE, 600]
     assert same(served, feed)

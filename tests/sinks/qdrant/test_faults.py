@@ -15,10 +15,11 @@ from ingestd.sinks.base import AskedToWait
 from ingestd.sinks.document import point_id
 from ingestd.sinks.follow import Follower
 from ingestd.sinks.qdrant.server_sink import ServerSink
+from ingestd.testing.feed import JOB, Feed, feed_of, vector
+from ingestd.testing.following import Clock, LocalLine, follow
+from ingestd.testing.sink_places import NEW
 from tests.qdranthttp import DELETES, WRITES, Fault
-from tests.sinks.faults import NEW, Clock, LocalLine, follow
-from tests.sinks.feedkit import JOB, Feed, feed_of, vector
-from tests.sinks.kinds import Server
+from tests.sinks.qdrant.places import Server
 from tests.sinks.qdrant.serverkit import same, sink_of
 
 # ------------------------------------------------------------------------------------------------------ what goes wrong
@@ -71,7 +72,7 @@ def test_a_fault_is_waited_out(served: Server, feed: Feed, name: str) -> None:
 
     clock = Clock()
     line = Watching(clock)
-    setup = feed.setup(served.name, served.place)
+    setup = served.setup(feed)
     Follower(line, setup, served.make(setup), clock=clock, chance=lambda: 0.0).run()
     assert all(fault.times == 0 for fault in served.kit.faults), "the fault did not happen"
     assert line.troubles[0].message.startswith(f"cannot {'open' if 'opening' in name else 'write to'} the collection")
@@ -153,7 +154,7 @@ def test_an_outage_of_a_minute(served: Server, feed: Feed) -> None:
     clock = Clock()
     began = clock()
     line = Interrupted(clock)
-    setup = feed.setup(served.name, served.place)
+    setup = served.setup(feed)
     Follower(line, setup, served.make(setup), clock=clock, chance=lambda: 0.0).run()
     assert line.cursor.seq == 3000
     assert [trouble.retry_s for trouble in line.troubles] == [1, 2, 4, 8, 16, 32, 0]

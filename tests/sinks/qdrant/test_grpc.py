@@ -12,12 +12,13 @@ from ingestd.errors import Misconfigured
 from ingestd.ledger.reader import PAGE
 from ingestd.protocol.sink import Delivered, FromSink, Hits, Search
 from ingestd.protocol.work import Fatal, Hello
+from ingestd.testing.feed import Feed, vector
+from ingestd.testing.following import follow
+from ingestd.testing.sink_places import NEW
 from tests.childkit import running
 from tests.qdrantgrpc import GrpcFace
 from tests.qdranthttp import Fault
-from tests.sinks.faults import NEW, follow
-from tests.sinks.feedkit import Feed, vector
-from tests.sinks.kinds import Server
+from tests.sinks.qdrant.places import Server
 from tests.sinks.qdrant.serverkit import key, same
 
 
@@ -130,7 +131,7 @@ def test_grpcs_with_a_key(authority: Path, served: Server, feed: Feed) -> None:
     try:
         with running("ingestd.sinks", FromSink, {**environ, "SSL_CERT_FILE": str(authority / "ca.pem")}) as child:
             child.expect(Hello)
-            child.send(feed.setup(served.name, served.place))
+            child.send(served.setup(feed))
             list(child.until(lambda message: isinstance(message, Delivered) and message.seq >= 2 * PAGE))
             child.send(Search(1, "embed", vector(3), 2))
             *_, hits = child.until(lambda message: isinstance(message, Hits))
@@ -138,7 +139,7 @@ def test_grpcs_with_a_key(authority: Path, served: Server, feed: Feed) -> None:
         assert face.keys == {"S3cretKey"}
         with running("ingestd.sinks", FromSink, environ) as child:
             child.expect(Hello)
-            child.send(feed.setup(served.name, served.place))
+            child.send(served.setup(feed))
             assert child.expect(Fatal).message == "its certificate is not trusted"
     finally:
         face.close()

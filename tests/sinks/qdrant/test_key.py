@@ -16,12 +16,12 @@ from ingestd.protocol.sink import Delivered, FromSink, Grown, Hits, Search, Trou
 from ingestd.protocol.work import Fatal, Finish, Hello
 from ingestd.sinks.base import Cursor
 from ingestd.sinks.qdrant.server_connection import MAX_KEY, ServerConnection, read_key
+from ingestd.testing.feed import Feed, feed_of, vector
+from ingestd.testing.sink_places import NEW
 from tests.childkit import Child, running
 from tests.qdranthttp import WRITES, Fault
 from tests.qdrantkit import QdrantKit
-from tests.sinks.faults import NEW
-from tests.sinks.feedkit import Feed, feed_of, vector
-from tests.sinks.kinds import Server
+from tests.sinks.qdrant.places import Server
 
 SINKS = "ingestd.sinks"
 KEY = "S3cretKey-0123456789"
@@ -43,7 +43,7 @@ def locked(tmp_path: Path) -> Iterator[Server]:
 
 def begin(child: Child, feed: Feed, served: Server, cursor: Cursor = NEW, **more: Any) -> None:
     child.expect(Hello)
-    setup = feed.setup(served.name, served.place, *cursor)
+    setup = served.setup(feed, cursor)
     child.send(msgspec.structs.replace(setup, **more))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ingestd.testing.feed import Feed
 from tests.sinks.doctorkit import look
-from tests.sinks.feedkit import Feed
-from tests.sinks.kinds import Server
+from tests.sinks.qdrant.places import Server
 
 COSINE = {"size": 8, "distance": "Cosine"}
 

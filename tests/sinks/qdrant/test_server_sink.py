@@ -13,10 +13,12 @@ from ingestd.protocol.sink import Grown, Search
 from ingestd.protocol.work import Finish, Step
 from ingestd.sinks.document import point_id
 from ingestd.sinks.follow import FINISH_S
+from ingestd.testing.bad_sinks import SlowSink
+from ingestd.testing.feed import DIM, JOB, Feed, feed_of, vector
+from ingestd.testing.following import Clock, follow
+from ingestd.testing.sink_places import NEW
 from tests.qdranthttp import WRITES, Fault
-from tests.sinks.faults import NEW, Clock, SlowSink, follow
-from tests.sinks.feedkit import DIM, JOB, Feed, feed_of, vector
-from tests.sinks.kinds import Server
+from tests.sinks.qdrant.places import Server
 from tests.sinks.qdrant.serverkit import key, same, sink_of
 
 # ------------------------------------------------------------------------------------------------ what lies on a server
