@@ -140,6 +140,12 @@ class Daemon:
         jobs = self.call("status", **({"job": name} if name else {}))["jobs"]
         return dict(jobs[0])
 
+    def waiting(self, name: str | None = None) -> dict[str, Any]:
+        """The status of a job, once it waits, in one look: it tries again by itself, and then it has no reason."""
+        seen: list[dict[str, Any]] = []
+        self.wait_for(lambda: seen.append(self.job(name)) or seen[-1]["status"] == "waiting")
+        return seen[-1]
+
     def ingest(self, *sources: Path, wait: bool = True, **params: Any) -> dict[str, Any]:
         """Start a job and wait until it rests."""
         reply = self.call("start", sources=[str(source) for source in sources], **params)
@@ -147,7 +153,7 @@ class Daemon:
             return dict(reply["job"])
         return dict(self.call("wait", 300, job=reply["job"]["name"])["job"])
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], object], timeout: float = 60) -> None:
         """Until ``condition`` holds; fails with the log's last lines."""
         deadline = time.monotonic() + timeout
         while not condition():

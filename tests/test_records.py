@@ -41,7 +41,9 @@ def test_steps_of_a_request(describe: str, embed: str, kinds: list[str], passes:
     spec = job_spec(describe=describe, embed=embed)
     requests = requests_of(spec)
     assert [request.kind for request in requests] == kinds
-    steps = passes_and_bits(spec, [Step(0, request.kind, request.model, {}) for request in requests])
+    steps = passes_and_bits(
+        spec, [Step(0, request.kind, f"{request.kind} {request.model}", {}) for request in requests]
+    )
     assert [step.bit for step in steps] == list(range(len(kinds)))
     assert [step.pass_ for step in steps] == passes
 

@@ -46,8 +46,7 @@ def test_a_share_that_dies_is_waited_for_without_a_person(share: MortalMount, tm
         name = daemon.ingest(tmp_path / "share", wait=False, **META)["name"]
         daemon.wait_for(lambda: daemon.job()["counts"]["done"] > 0)
         share.die()
-        daemon.wait_for(lambda: daemon.job()["status"] == "waiting")
-        assert daemon.job()["reason"].startswith("source offline: it did not answer within")
+        assert daemon.waiting()["reason"].startswith("source offline: it did not answer within")
         assert daemon.ingest(tmp_path / "here", **META)["counts"]["done"] == 3
         share.revive()
         job = daemon.call("wait", job=name)["job"]
@@ -114,8 +113,7 @@ def test_readers_that_hang_keep_nobody(share: MortalMount, tmp_path: Path) -> No
             assert daemon.call("pause")["jobs"][0]["status"] == "paused"
             assert sum("child abandoned" in line for line in daemon.log()) == count
             daemon.call("resume")
-        daemon.wait_for(lambda: daemon.job()["status"] == "waiting")
-        assert "hang in the kernel" in daemon.job()["reason"]
+        assert "hang in the kernel" in daemon.waiting()["reason"]
         stuck = hanging(daemon, share)
         assert len(stuck) == 2
         assert daemon.process is not None

@@ -115,8 +115,7 @@ def test_an_endpoint_that_is_away_is_waited_for(hasty: HastyDaemon, tmp_path: Pa
     with serving() as server:
         server.stop()
         name = begin(hasty, tmp_path / "photos", server, concurrency=4)
-        hasty.wait_for(lambda: hasty.job(name)["status"] == "waiting")
-        reason = hasty.job(name)["reason"]
+        reason = hasty.waiting(name)["reason"]
         assert "Connection refused" in reason
         assert f"http://127.0.0.1:{server.port}/v1" in reason
 

@@ -17,7 +17,10 @@ from typing import Any
 import msgspec
 
 from ingestd.control.transport.admission import LASTING
+from ingestd.kinds import steps
+from ingestd.kinds.steps import StepAsk
 from ingestd.protocol import control as c
+from ingestd.protocol.pathtext import PathB64
 
 PARSE, INVALID, UNKNOWN, PARAMS, OURS = -32700, -32600, -32601, -32602, -32000
 MAX_LINE = 64 * 1024
@@ -257,8 +260,16 @@ class Frames:
                 return self._value(name, rng.choice(type_.types))
             case i.ListType():
                 return [self._value(name, type_.item_type) for _ in range(rng.choice([0, 1, 1, 2]))]
-            case i.StructType():  # a path in base64
+            case i.StructType(cls=cls) if cls is PathB64:
                 return {"b64": base64.b64encode(rng.choice([b"/a\xff", b"", b"a\0b", b"/" * 3000])).decode()}
+            case i.StructType(cls=cls) if cls is StepAsk:
+                # Without a model it would be the builtin one.
+                chosen = [f for f in type_.fields if f.required or f.name == "model" or rng.random() < 0.3]
+                return {field.name: self._value(f"step_{field.name}", field.type) for field in chosen}
+            case i.DictType():
+                return {self._value(name, type_.key_type): self._value(name, type_.value_type) for _ in range(2)}
+            case i.VarTupleType():
+                return [self._value(name, type_.item_type) for _ in range(rng.choice([0, 1, 2]))]
             case i.NoneType():
                 return None
             case i.BoolType():
@@ -283,7 +294,9 @@ class Frames:
             return rng.choice(self._paths)
         if name in ("job", "name") and rng.random() < 0.8:
             return rng.choice(self._names)
-        if name in ("describe", "embed", "embed_text"):
+        if name in ("step_name", "step_kind") and rng.random() < 0.8:
+            return rng.choice([*steps.SHIPPED, "", "x"])
+        if name in ("describe", "embed", "embed_text", "step_model"):
             # A model of the builtin kind would be loaded, which is not what is tested here.
             return rng.choice(["none", "none", "none", "openai:", "openai:http://[", "openai:ftp://x#y"])
         if name == "list_file":

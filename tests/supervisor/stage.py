@@ -13,7 +13,8 @@ import msgspec
 import structlog
 from structlog.testing import LogCapture
 
-from ingestd.config import SinkSpec, load
+from ingestd.config import load
+from ingestd.kinds.sinks import SinkSpec
 from ingestd.ledger import jobs
 from ingestd.ledger.ledger import Ledger
 from ingestd.paths import Places
