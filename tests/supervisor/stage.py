@@ -22,7 +22,7 @@ from ingestd.policy import messages as w
 from ingestd.policy.decide import decide
 from ingestd.protocol.work import Fatal, Step
 from ingestd.records import RootRef
-from ingestd.supervisor.children import Child, Children, Ending, OnEnd, OnMessage, Room
+from ingestd.supervisor.children import Child, Children, Ending, OnEnd, OnMessage
 from ingestd.supervisor.job_records import JobRecords
 from ingestd.supervisor.shared import Posted, Shared
 from tests.jobkit import job_spec
@@ -76,7 +76,7 @@ class Actors:
         self.started: list[Actor] = []
 
     def start(
-        self, room: Room, name: str, on_message: OnMessage, on_end: OnEnd, *, secrets: Collection[str] = (),
+        self, module: Module, name: str, on_message: OnMessage, on_end: OnEnd, *, secrets: Collection[str] = (),
         online: bool = False, touches: Collection[object] = (), **about: object,
     ) -> Child:  # fmt: skip
         handle = PlayedHandle()
