@@ -22,7 +22,7 @@ from ingestd.policy import messages as w
 from ingestd.policy.decide import decide
 from ingestd.protocol.work import Fatal, Step
 from ingestd.records import RootRef
-from ingestd.supervisor.children import Child, Children, Ending, OnEnd, OnMessage
+from ingestd.supervisor.children import Child, Children, Ending, Module, OnEnd, OnMessage
 from ingestd.supervisor.job_records import JobRecords
 from ingestd.supervisor.shared import Posted, Shared
 from tests.jobkit import job_spec
