@@ -55,15 +55,22 @@ def run(words: Sequence[str], jobs: Callable[[], list[JobFacts]], say: Callable[
     if ending.fatal is not None:
         raise _error(ending.fatal)
     if not ending.clean:
-        raise IngestError(
-            f"its process ended: {ending.cause()}", operation="ask for", object="models",
-            remedy="Try again; what has come stays",
-        )  # fmt: skip
+        raise _ended(ending.cause())
     return 0
 
 
+def _ended(why: str) -> IngestError:
+    return IngestError(
+        f"its process ended: {why}", operation="ask for", object="models", remedy="Try again; what has come stays"
+    )
+
+
 async def _ask(request: msgspec.Struct, say: Callable[[object], None]) -> Ending:
-    """Print what the child answers, as it comes; how it ended. It ends with this call."""
+    """Print what the child answers, as it comes; how it ended. It ends with this call.
+
+    Raises ``IngestError`` for an answer that was not asked for, also of a child that has ended well since.
+    """
+    unexpected: list[str] = []
     endings: list[Ending] = []
     ended = anyio.Event()
 
@@ -72,7 +79,8 @@ async def _ask(request: msgspec.Struct, say: Callable[[object], None]) -> Ending
             if kind := _LINES.get(type(message)):
                 say({kind: msgspec.structs.asdict(message) | _rows(message)})
             else:
-                child.kill(f"it answered with {type(message).__name__}, which was not asked for")
+                unexpected.append(f"it answered with {type(message).__name__}, which was not asked for")
+                child.kill(unexpected[0])
 
     def end(ending: Ending) -> None:
         endings.append(ending)
@@ -86,6 +94,8 @@ async def _ask(request: msgspec.Struct, say: Callable[[object], None]) -> Ending
         finally:
             child.kill()
             tasks.cancel_scope.cancel()  # it does not wait for what the kernel holds
+    if unexpected:
+        raise _ended(unexpected[0])
     return endings[0]
 
 
