@@ -34,11 +34,13 @@ OTHERS = ("bash-completion", "dbus", "libpam-systemd", "polkitd")
 
 def skip(package: str, untested: str) -> NoReturn:
     """End the test as skipped, because the Debian package ``package`` is not installed."""
+    __tracebackhide__ = True  # so that pytest names the line of the test
     pytest.skip(_reason(package, untested))
 
 
 def program(name: str, untested: str) -> str:
     """The path of a program; where it is missing the test is skipped, with ``untested`` as what was not tested."""
+    __tracebackhide__ = True
     found = shutil.which(name)
     if found is None:
         skip(PACKAGES[name], untested)

@@ -70,7 +70,7 @@ def _installed() -> Service | None:
     """As ``installed``, for a hint alone: what cannot be found out is no error."""
     try:
         return installed()
-    except (CommandError, KeyError):  # its file may not be read; this user has no name
+    except CommandError:  # its file may not be read; this user has no name
         return None
 
 
@@ -79,7 +79,12 @@ def _account(user: str | None) -> Any:
 
     name = user or os.environ.get("SUDO_USER")
     if name is None and os.geteuid() != 0:
-        return pwd.getpwuid(os.getuid())
+        try:
+            return pwd.getpwuid(os.getuid())
+        except KeyError:
+            raise CommandError(
+                "this user has no name", operation="use", object=f"uid {os.getuid()}", remedy="add --for USER"
+            ) from None
     if name is None:
         raise usage(
             "root has no photos: say whose daemon it is", operation="use", object="--system",

@@ -341,9 +341,13 @@ def _instances() -> list[str]:
 
 
 def _account(uid: int) -> Any:
+    """The account of ``uid``; one without a name, as in a container, goes by its number, as systemd takes it."""
     import pwd
 
-    return pwd.getpwuid(uid)
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return pwd.struct_passwd((str(uid), "x", uid, os.getgid(), "", os.path.expanduser("~"), ""))
 
 
 def _run(command: list[str], seconds: float | None = None) -> subprocess.CompletedProcess[str]:

@@ -171,7 +171,10 @@ def test_a_place_that_went_is_taken_anew(listener: Listener, run: Path) -> None:
 
 def own_group() -> str:
     """The name of a group that this process is in."""
-    return grp.getgrgid(os.getgid()).gr_name
+    try:
+        return grp.getgrgid(os.getgid()).gr_name
+    except KeyError:
+        pytest.skip("NOT TESTED: the group of the user who runs the tests has no name")
 
 
 @pytest.fixture

@@ -210,6 +210,23 @@ def test_an_unknown_state_is_called_unknown(monkeypatch: pytest.MonkeyPatch) -> 
     assert "has no login session here; log in as " in told(Played({}, refuses=True), monkeypatch)["state"]
 
 
+def test_a_user_without_a_name_goes_by_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run as a number that nobody has: status is told; a service of the system's needs a name."""
+
+    def nameless(uid: int) -> object:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nameless)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(os.path, "isdir", lambda _: True)
+    assert "log in as 54321 " in told(Played({}, refuses=True), monkeypatch)["state"]
+    with pytest.raises(rpc.CommandError, match="has no name") as caught:
+        detect.service(system=True, user=None)
+    assert caught.value.remedy == "add --for USER"
+
+
 def test_a_disabled_service_does_not_start_at_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lingering starts what is enabled, and nothing else."""
     lines = told(Played(RUNS | {"UnitFileState": "disabled"}), monkeypatch)
