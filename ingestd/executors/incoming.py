@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,12 +29,14 @@ class NotUnderstood(Exception):
 
 
 class Incoming:
-    """The messages that come from one child. ``fatal`` is what it said of its own end."""
+    """The messages that come from one child. ``fatal`` is what it said of its own end; ``refused``: it sent what was
+    not understood."""
 
     def __init__(self, spec: ChildSpec) -> None:
         self._frames = FrameReader()
         self._decoder = decoder(spec.incoming)
         self.fatal: Fatal | None = None
+        self.refused = False
 
     def feed(self, data: bytes, hear: Callable[[list[Any]], None]) -> None:
         """Pass on what is whole. Raises ``NotUnderstood`` for what is no message of this child's."""
@@ -42,11 +45,19 @@ class Incoming:
             for body in self._frames.feed(data):
                 for message in self._decoder.decode(body):
                     self._take(message, heard)
+        except NotUnderstood:
+            self.refused = True
+            raise
         except (ProtocolError, msgspec.DecodeError) as error:
+            self.refused = True
             raise NotUnderstood(f"it sent what is no message: {error}") from None
         finally:
             if heard:
                 hear(heard)
+
+    def code(self, code: int) -> int:
+        """The exit code that counts: a child that was refused and ended by itself in the same moment was not well."""
+        return -signal.SIGKILL if self.refused and code == 0 else code
 
     def _take(self, message: Any, heard: list[Any]) -> None:
         match message:

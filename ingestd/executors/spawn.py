@@ -108,6 +108,7 @@ class SpawnExecutor:
                 child.lines.last.append(str(error))
                 code = 1
             child.outbox.close()
+            code = child.messages.code(code)
             child.ending = Ending(code, child.messages.fatal, list(child.lines.last), child.lingers, child.reason)
             on_end(child.ending)
 

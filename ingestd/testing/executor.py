@@ -284,13 +284,14 @@ class ExecutorContract:
         ("name", "says"),
         [
             ("ChildThatSendsGarbage", "it sent what is no message"),
+            ("ChildThatSendsGarbageAndEnds", "it sent what is no message"),
             ("ChildThatSendsNoList", "it sent what is no message"),
             ("ChildThatSendsTheUnknown", "'Novelty'"),
             ("ChildThatSpeaksAnotherProtocol", f"it speaks protocol {PROTOCOL + 1}, the daemon {PROTOCOL}"),
         ],
     )
     def test_nonsense_ends_it_with_a_cause(self, name: str, says: str) -> None:
-        """What came before is heard; the child, which goes on, is ended; a person reads why."""
+        """What came before is heard; the child is ended, or has ended and was not well; a person reads why."""
 
         async def scene(stage: Stage) -> None:
             child = stage.start(name)

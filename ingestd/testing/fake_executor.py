@@ -166,6 +166,7 @@ class FakeExecutor:
             else:
                 code = await self._live(child, main, on_messages, on_run)
             child.outbox.close()
+            code = child.messages.code(code)
             child.ending = Ending(code, child.messages.fatal, list(child.lines.last), reason=child.reason)
             on_end(child.ending)
 

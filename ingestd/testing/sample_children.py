@@ -98,6 +98,14 @@ class ChildThatSendsGarbage:
         _hang()
 
 
+class ChildThatSendsGarbageAndEnds:
+    """It sends bytes that are no frame, and ends as if all was well."""
+
+    def run(self, channel: Channel[Any]) -> None:
+        channel.send(Told(0))
+        channel.stream.sendall(b"\xff" * 100)
+
+
 class ChildThatSendsNoList:
     """It sends a whole frame whose body is no list of messages, and goes on."""
 
@@ -172,6 +180,7 @@ CHILDREN: Final[dict[str, type[Behaviour]]] = {
         ChildThatHangs,
         ChildThatDies,
         ChildThatSendsGarbage,
+        ChildThatSendsGarbageAndEnds,
         ChildThatSendsNoList,
         ChildThatSendsTheUnknown,
         ChildThatSpeaksAnotherProtocol,
