@@ -60,7 +60,7 @@ class Shell:
         rc = folder / ".zshrc" if name == "zsh" else folder / "rc"
         rc.write_text(ZSH_RC if name == "zsh" else BASH_RC)
         # Neither reads a file of the machine's, which may print or bind keys.
-        command = ["zsh", "-d", "-i"] if name == "zsh" else ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
+        command = ["zsh", "-d", "-i"] if name == "zsh" else ["bash", "--noprofile", "--norc", "-i"]
         own = {
             "LINE": str(self._line),
             "SCRIPT": str(script),
@@ -75,6 +75,8 @@ class Shell:
             os.chdir(cwd)
             os.execve(program, command, {**env, **own})
         self._seen = b""
+        if name == "bash":  # with a file of ours as its option it reads the machine's too
+            self._send(b"source " + os.fsencode(shlex.quote(str(rc))) + b"\n")
         self._wait()
 
     def press(self, line: str, key: bytes = TAB) -> str:
