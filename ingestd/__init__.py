@@ -20,8 +20,8 @@ The rooms, from the bottom up. A layer may import the ones above it in this list
 4 root                ``daemon``, ``oneshot``, ``oneshot_models``, ``doctor`` (what will not go well on this machine),
                       ``settings_file``, ``__main__``: configuration, signals, one task group, exit codes
 5 shipped for tests   ``testing``: contract suites and small real implementations; nobody imports it but tests
-children              ``walker``, ``worker``, ``sinks``: separate processes, begun by ``child``, heard through
-                      ``child_channel``; nobody imports them
+children              ``walker``, ``worker``, ``sinks``, ``catalogue`` (which reads what other packages declare):
+                      separate processes, begun by ``child``, heard through ``child_channel``; nobody imports them
 ====================  ==========================================================================================
 
 The client ``ingestctl`` lives in ``ctl/`` and uses the standard library alone.

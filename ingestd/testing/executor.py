@@ -12,6 +12,7 @@ It must be able to run the module ``ingestd.testing.sample_children``.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -105,12 +106,12 @@ class Stage:
 Scene = Callable[[Stage], Awaitable[None]]
 
 
-class ExecutorContract:
+class ExecutorContract(ABC):
     """The suite."""
 
+    @abstractmethod
     def executor(self, tasks: TaskGroup) -> Executor:
         """The executor under test; ``tasks`` may run what it needs for its children."""
-        raise NotImplementedError
 
     def play(self, scene: Scene) -> None:
         """Run a test, and end all that it has started."""

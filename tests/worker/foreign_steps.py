@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
-from ingestd.worker.steps.base import Answer, Bodies, Encoder, Runner, StepProvider, Tell, fingerprint
+from ingestd.worker.steps.base import Answer, Bodies, Runner, StepProvider, Tell, fingerprint
 
 
 class Counting(Runner):
@@ -46,9 +46,6 @@ class Provider(StepProvider):
 
     def load(self, steps: Sequence[Step], machine: Machine) -> list[Runner]:
         return [Counting(step) for step in steps]
-
-    def encoder(self, step: Step, machine: Machine) -> Encoder:
-        raise NotImplementedError
 
     def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:
         return {"counting": 1}

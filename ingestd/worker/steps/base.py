@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 from PIL import Image
 
-from ingestd.errors import ItemError
+from ingestd.errors import ItemError, Misconfigured
 from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
 
 Answer = dict[int, StepResult | ItemError]
@@ -101,9 +101,12 @@ class StepProvider(ABC):
     def load(self, steps: Sequence[Step], machine: Machine) -> list[Runner]:
         """Load what answers these steps. Raises ``Misconfigured``."""
 
-    @abstractmethod
     def encoder(self, step: Step, machine: Machine) -> Encoder:
-        """Load what encodes queries for this step with vectors. Raises ``Misconfigured``."""
+        """Load what encodes queries for this step, where its kind makes vectors. Raises ``Misconfigured``."""
+        raise Misconfigured(
+            "it makes no vectors", operation="search by", object=f"the step {step.name or step.kind}",
+            remedy="Search by a step that embeds",
+        )  # fmt: skip
 
     @abstractmethod
     def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:

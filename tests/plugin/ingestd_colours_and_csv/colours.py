@@ -10,7 +10,7 @@ import PIL
 from PIL import Image
 
 from ingestd.protocol.work import Machine, Step, StepRequest, StepResult
-from ingestd.worker.steps.base import Answer, Bodies, Encoder, Runner, StepProvider, Tell, fingerprint
+from ingestd.worker.steps.base import Answer, Bodies, Runner, StepProvider, Tell, fingerprint
 
 VERSION = 1
 """Part of the fingerprint: raise it when the same picture gives other colours."""
@@ -57,9 +57,6 @@ class ColoursProvider(StepProvider):
 
     def load(self, steps: Sequence[Step], machine: Machine) -> list[Runner]:
         return [Colours(step) for step in steps]
-
-    def encoder(self, step: Step, machine: Machine) -> Encoder:
-        raise NotImplementedError("colours make no vectors")
 
     def provenance(self, request: StepRequest, machine: Machine) -> dict[str, object]:
         return {"pillow": PIL.__version__}
